@@ -1,0 +1,210 @@
+package wire
+
+import (
+	"fmt"
+	"net/netip"
+)
+
+// coder passes over the fields of one struct, either to write or to read them, so that a struct
+// lists its fields once, in the order of their ids, and both directions agree.
+//
+// Writing takes one pass. Reading takes one as well if the data has the fields in that order, as
+// servers send them: each call of a field method takes its field if it is the one that comes next.
+// What a pass leaves is out of order, and taken by a further pass, or unknown, and skipped by more.
+type coder struct {
+	reader *Reader // nil when writing
+	dst    []byte  // writing: what there is so far
+	passed int     // reading: where the last pass began
+}
+
+// writeStruct begins to write a struct as field id of the surrounding one.
+func writeStruct(dst []byte, id int16) coder {
+	return coder{dst: appendFieldHeader(dst, id, typeStruct)}
+}
+
+// end finishes the struct being written and returns the bytes.
+func (c *coder) end() []byte { return append(c.dst, typeStop) }
+
+// readStruct begins to read the content of a struct.
+func readStruct(r *Reader) coder {
+	r.nextField()
+	return coder{reader: r, passed: -1}
+}
+
+// more says whether another pass is due. It is false after STOP and after a fault.
+func (c *coder) more() bool {
+	r := c.reader
+	if r.offset == c.passed { // nobody took the field
+		r.skipField()
+		r.nextField()
+	}
+	c.passed = r.offset
+	return r.field != noField
+}
+
+// The methods below are one kind of field each. They write the field, or take it if it comes next.
+
+func (c *coder) bool(id int16, value *bool) {
+	if c.reader == nil {
+		c.dst = appendBoolField(c.dst, id, *value)
+	} else if c.reader.at(id, typeBool) {
+		*value = c.reader.bool()
+		c.reader.nextField()
+	}
+}
+
+func (c *coder) i32(id int16, value *int32) {
+	if c.reader == nil {
+		c.dst = appendI32Field(c.dst, id, *value)
+	} else if c.reader.at(id, typeI32) {
+		*value = c.reader.i32()
+		c.reader.nextField()
+	}
+}
+
+func (c *coder) i64(id int16, value *int64) {
+	if c.reader == nil {
+		c.dst = appendI64Field(c.dst, id, *value)
+	} else if c.reader.at(id, typeI64) {
+		*value = c.reader.i64()
+		c.reader.nextField()
+	}
+}
+
+// u64 travels as an I64 of the same bits.
+func (c *coder) u64(id int16, value *uint64) {
+	if c.reader == nil {
+		c.dst = appendI64Field(c.dst, id, int64(*value))
+	} else if c.reader.at(id, typeI64) {
+		*value = uint64(c.reader.i64())
+		c.reader.nextField()
+	}
+}
+
+// text is a field of type STRING that is read in place, without a copy.
+func (c *coder) text(id int16, value *[]byte) {
+	if c.reader == nil {
+		c.dst = appendStringField(c.dst, id, *value)
+	} else if c.reader.at(id, typeString) {
+		*value = c.reader.blob()
+		c.reader.nextField()
+	}
+}
+
+func (c *coder) string(id int16, value *string) {
+	if c.reader == nil {
+		c.dst = appendStringField(c.dst, id, *value)
+	} else if c.reader.at(id, typeString) {
+		*value = string(c.reader.blob())
+		c.reader.nextField()
+	}
+}
+
+func (c *coder) blob(id int16, value *[]byte) {
+	if c.reader == nil {
+		c.dst = appendBlobField(c.dst, id, *value)
+	} else if c.reader.at(id, typeStruct) {
+		*value = c.reader.blob()
+		c.reader.nextField()
+	}
+}
+
+func (c *coder) errorName(id int16, value *ErrorName) {
+	if c.reader == nil {
+		c.dst = appendBlobField(c.dst, id, *value)
+	} else if c.reader.at(id, typeStruct) {
+		*value = c.reader.errorName()
+		c.reader.nextField()
+	}
+}
+
+func (c *coder) gpid(id int16, value *GPID) {
+	if c.reader == nil {
+		c.dst = appendGPID(appendFieldHeader(c.dst, id, typeStruct), *value)
+	} else if c.reader.at(id, typeStruct) {
+		*value = c.reader.gpid()
+		c.reader.nextField()
+	}
+}
+
+func (c *coder) address(id int16, value *netip.AddrPort) {
+	if c.reader == nil {
+		c.dst = appendAddress(appendFieldHeader(c.dst, id, typeStruct), *value)
+	} else if c.reader.at(id, typeStruct) {
+		*value = c.reader.address()
+		c.reader.nextField()
+	}
+}
+
+func (c *coder) addresses(id int16, value *[]netip.AddrPort) {
+	list(c, id, value, elements[netip.AddrPort]{typeStruct, addressSize, appendAddress, (*Reader).address})
+}
+
+// optionalHostPort is left out if it is the zero value.
+func (c *coder) optionalHostPort(id int16, value *HostPort) {
+	if c.reader == nil {
+		if value.IsValid() {
+			c.dst = appendHostPort(appendFieldHeader(c.dst, id, typeStruct), *value)
+		}
+	} else if c.reader.at(id, typeStruct) {
+		*value = c.reader.hostPort()
+		c.reader.nextField()
+	}
+}
+
+// optionalHostPorts is left out if it is nil; present but empty, it is read as not nil.
+func (c *coder) optionalHostPorts(id int16, value *[]HostPort) {
+	if c.reader != nil || *value != nil {
+		list(c, id, value, elements[HostPort]{typeStruct, minHostPortSize, appendHostPort, (*Reader).hostPort})
+	}
+}
+
+// reserved is a field that is never written and whose value does not matter. A field of struct type
+// is taken for a blob.
+func (c *coder) reserved(id int16, fieldType byte, present *bool) {
+	if c.reader == nil || !c.reader.at(id, fieldType) {
+		return
+	}
+	*present = true
+	if fieldType == typeStruct {
+		c.reader.blob()
+	} else {
+		c.reader.skipField()
+	}
+	c.reader.nextField()
+}
+
+// Sizes of the elements of lists, the smallest where they vary.
+const (
+	i32Size         = 4
+	addressSize     = 8
+	minHostPortSize = 7
+)
+
+// elements tells how the elements of a list travel.
+type elements[T any] struct {
+	wireType byte
+	minSize  int // see Reader.list
+	append   func(dst []byte, element T) []byte
+	read     func(r *Reader) T
+}
+
+// list is a field of type LIST. It may be there once only: were each list of many read in the place of
+// the last, a frame could cost a multiple of its size over and over.
+func list[T any](c *coder, id int16, value *[]T, of elements[T]) {
+	if c.reader == nil {
+		c.dst = appendListHeader(c.dst, id, of.wireType, len(*value))
+		for _, element := range *value {
+			c.dst = of.append(c.dst, element)
+		}
+	} else if r := c.reader; r.at(id, typeList) {
+		if *value != nil {
+			r.Fail(fmt.Errorf("%w: list %d twice", ErrMalformed, id))
+		}
+		*value = make([]T, r.list(of.wireType, of.minSize))
+		for i := 0; i < len(*value) && r.err == nil; i++ {
+			(*value)[i] = of.read(r)
+		}
+		r.nextField()
+	}
+}

@@ -1,0 +1,190 @@
+package wire_test
+
+import (
+	"bytes"
+	"fmt"
+	"runtime/metrics"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/bridle-kv/bridle/pkg/rpc/wire"
+)
+
+// allocated returns about how many bytes of memory f allocates, whether freed again or not.
+func allocated(f func()) uint64 {
+	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
+	metrics.Read(sample)
+	before := sample[0].Value.Uint64()
+	f()
+	metrics.Read(sample)
+	return sample[0].Value.Uint64() - before
+}
+
+// allowance is what decoding so many bytes may allocate: a small multiple of them, and the list that
+// is allocated on the word of its header.
+func allowance(size int) uint64 { return 1<<18 + 16*uint64(size) }
+
+var allMessages = []func() message{
+	newOf[wire.Blob], newOf[wire.Int64], newOf[wire.GetResponse], newOf[wire.TTLResponse], newOf[wire.PutRequest],
+	newOf[wire.UpdateResponse], newOf[wire.QueryConfigRequest], newOf[wire.QueryConfigResponse],
+}
+
+// step makes tests of each truncation take samples of the frames that are long.
+func step(frame []byte) int { return 1 + len(frame)/1000 }
+
+func TestTruncatedRecordedRequests(t *testing.T) {
+	truncations := 0
+	for _, e := range recorded(t) {
+		if e.ClosedByServer {
+			continue
+		}
+		for size := 0; size < len(e.Request); size += step(e.Request) {
+			var request wire.Request
+			parsed, err := wire.ParseRequest(e.Request[:size:size], &request)
+			require.NoError(t, err, "%v cut at %d", &e, size)
+			require.Zero(t, parsed, "%v cut at %d", &e, size)
+			truncations++
+		}
+	}
+	require.Greater(t, truncations, 100_000)
+}
+
+func TestTruncatedRecordedArguments(t *testing.T) {
+	forRecorded(t, func(e *exchange, request *wire.Request, _ *wire.Response, c *rpcStructs) {
+		for size := 0; size < len(request.Arguments); size += step(request.Arguments) {
+			cut := request.Arguments[:size:size]
+			require.Error(t, wire.DecodeArguments(new(wire.Reader), cut, c.argument()), "%v cut at %d", e, size)
+		}
+	})
+}
+
+func TestTruncatedRecordedResponses(t *testing.T) {
+	truncations := 0
+	for _, e := range recorded(t) {
+		var whole wire.Response
+		if len(e.Response) > 0 {
+			require.NoError(t, wire.ParseResponse(e.Response, &whole))
+		}
+		head := len(e.Response) - len(whole.Result)
+		for size := 0; size < len(e.Response); size += step(e.Response) {
+			var cut wire.Response
+			err := wire.ParseResponse(e.Response[:size:size], &cut)
+			require.Equal(t, size < head, err != nil, "%v cut at %d", &e, size)
+			truncations++
+		}
+	}
+	require.Greater(t, truncations, 150_000)
+}
+
+// A result of each size and RPC, cut anywhere or with a byte changed, is decoded as each of the structs.
+func TestDamagedRecordedResults(t *testing.T) {
+	decode := func(body []byte) {
+		for _, newMessage := range allMessages {
+			_ = wire.DecodeResult(new(wire.Reader), body, newMessage())
+		}
+	}
+	type shape struct {
+		rpc  string
+		size int
+	}
+	seen := map[shape]bool{}
+	forRecorded(t, func(e *exchange, _ *wire.Request, response *wire.Response, c *rpcStructs) {
+		s := shape{e.RPC, len(response.Result)}
+		if seen[s] {
+			return
+		}
+		seen[s] = true
+		for size := range response.Result {
+			cut := response.Result[:size:size]
+			require.Error(t, wire.DecodeResult(new(wire.Reader), cut, c.result()), "%v cut at %d", e, size)
+		}
+		damaged := bytes.Clone(response.Result)
+		for at := range damaged {
+			for _, b := range []byte{0x00, 0x01, 0x0c, 0x0f, 0x7f, 0x80, 0xff} {
+				damaged[at] = b
+				decode(damaged)
+			}
+			damaged[at] = response.Result[at]
+		}
+	})
+	require.Len(t, seen, 29)
+}
+
+// A length that the bytes cannot hold is refused before memory is allocated for it.
+func TestHugeDeclaredLength(t *testing.T) {
+	for name, test := range map[string]struct {
+		message message
+		fields  string
+	}{
+		"blob":                 {new(wire.GetResponse), "0c0002 7fffffff"},
+		"string":               {new(wire.GetResponse), "0b0006 7fffffff"},
+		"negative blob":        {new(wire.PutRequest), "0c0001 ffffffff"},
+		"copied string":        {new(wire.QueryConfigRequest), "0b0001 7fffffff"},
+		"numbers":              {new(wire.QueryConfigRequest), "0f0002 08 7fffffff"},
+		"negative count":       {new(wire.QueryConfigRequest), "0f0002 08 ffffffff"},
+		"numbers, more than 4": {new(wire.QueryConfigRequest), "0f0002 08 00001000" + strings.Repeat("00", 0x1000)},
+		"error name":           {new(wire.QueryConfigResponse), "0c0001 7fffffff"},
+		"partitions":           {new(wire.QueryConfigResponse), "0f0005 0c 7fffffff"},
+		"partitions, 1024":     {new(wire.QueryConfigResponse), "0f0005 0c 00000400"},
+		"addresses":            {new(wire.QueryConfigResponse), "0f0005 0c 00000001 0f0005 0c 7fffffff"},
+		"names":                {new(wire.QueryConfigResponse), "0f0005 0c 00000001 0f000a 0c 7fffffff"},
+		"name":                 {new(wire.QueryConfigResponse), "0f0005 0c 00000001 0c0009 7fffffff"},
+		"reserved blob":        {new(wire.PutRequest), "0c0007 7fffffff"},
+		"unknown string":       {new(wire.TTLResponse), "0b0063 7fffffff"},
+		"unknown list":         {new(wire.TTLResponse), "0f0063 02 7fffffff"},
+		"unknown set":          {new(wire.TTLResponse), "0e0063 02 7fffffff"},
+		"unknown map":          {new(wire.TTLResponse), "0d0063 02 02 7fffffff"},
+		"unknown list of sets": {new(wire.TTLResponse), "0f0063 0e 00000001 02 7fffffff"},
+	} {
+		body := fromHex("0c0000" + test.fields + strings.Repeat("00", 100))
+		reader := new(wire.Reader)
+		var err error
+		size := allocated(func() { err = wire.DecodeResult(reader, body, test.message) })
+		require.Error(t, err, name)
+		require.Less(t, size, uint64(1<<16), name)
+		require.LessOrEqual(t, testing.AllocsPerRun(10, func() {
+			err = wire.DecodeResult(reader, body, test.message)
+		}), 12.0, name)
+	}
+}
+
+func TestWrongElementType(t *testing.T) {
+	for _, fields := range []string{"0f0002 0a 00000001 0000000000000001", "0f0002 0c 00000001 00"} {
+		err := wire.DecodeResult(new(wire.Reader), fromHex("0c0000"+fields+"0000"), new(wire.QueryConfigRequest))
+		require.ErrorIs(t, err, wire.ErrMalformed)
+	}
+	var request wire.QueryConfigRequest
+	require.NoError(t, wire.DecodeResult(new(wire.Reader), fromHex("0c0000 0f0002 00 00000000 00 00"), &request))
+	require.Empty(t, request.Partitions, "an empty list may declare any type")
+}
+
+// An empty struct is a byte on the wire and 200 in memory: few are taken as they come, many are not.
+func TestManyEmptyPartitions(t *testing.T) {
+	for count, want := range map[int]error{1: nil, 1024: nil, 1025: wire.ErrMalformed, 1 << 20: wire.ErrMalformed} {
+		body := fmt.Sprintf("0c0000 0f0005 0c %08x %s 00 00", count, strings.Repeat("00", count))
+		var response wire.QueryConfigResponse
+		encoded := fromHex(body)
+		var err error
+		size := allocated(func() { err = wire.DecodeResult(new(wire.Reader), encoded, &response) })
+		require.Less(t, size, uint64(1<<18))
+		if want == nil {
+			require.NoError(t, err)
+			require.Len(t, response.Partitions, count)
+		} else {
+			require.ErrorIs(t, err, want)
+		}
+	}
+}
+
+func TestManyPartitions(t *testing.T) {
+	want := wire.QueryConfigResponse{Error: wire.ErrOK, Partitions: make([]wire.PartitionConfiguration, 5000)}
+	for i := range want.Partitions {
+		want.Partitions[i] = wire.PartitionConfiguration{GPID: wire.GPID{AppID: 1, PartitionIndex: int32(i)}}
+	}
+	var got wire.QueryConfigResponse
+	require.NoError(t, wire.DecodeResult(new(wire.Reader), append(want.AppendField(nil, 0), 0), &got))
+	require.Len(t, got.Partitions, 5000)
+	require.Equal(t, int32(4999), got.Partitions[4999].GPID.PartitionIndex)
+}

@@ -1,0 +1,59 @@
+package wire
+
+import "encoding/binary"
+
+// maxNameLength is the number of bytes to which servers cut the name of an RPC in replies
+// (docs/protocol.md, frames).
+const maxNameLength = 47
+
+// Message types of a message begin.
+const (
+	messageCall   = 1
+	messageReply  = 2
+	messageOneway = 4
+
+	strictVersion = 0x80010000
+)
+
+// Method is one RPC by name, with everything about its frames that never changes made ready. Methods
+// are shared and immutable.
+type Method struct {
+	name     string
+	replyTo  string
+	begin    []byte // strict message begin of the request, up to the sequence id
+	ackBegin []byte // strict message begin of the reply, up to the sequence id
+}
+
+// NewMethod returns the RPC of the given name, at most 47 bytes long.
+func NewMethod(name string) *Method {
+	ack := name + "_ACK"
+	ack = ack[:min(len(ack), maxNameLength)]
+	return &Method{
+		name: name, replyTo: ack,
+		begin:    appendBytes(binary.BigEndian.AppendUint32(nil, strictVersion|messageCall), name),
+		ackBegin: appendBytes(binary.BigEndian.AppendUint32(nil, strictVersion|messageReply), ack),
+	}
+}
+
+// Name returns the RPC's name, for example "RPC_RRDB_RRDB_GET".
+func (m *Method) Name() string { return m.name }
+
+// ReplyName returns the name that replies carry: the RPC's name and "_ACK", cut to 47 bytes.
+func (m *Method) ReplyName() string { return m.replyTo }
+
+// The RPCs of this client (docs/protocol.md, dispatch). Data RPCs go to replica servers with the
+// partition's GPID; QueryConfig goes to meta servers with the zero GPID.
+var (
+	// QueryConfig asks a meta server for the routing of a table: QueryConfigRequest, QueryConfigResponse.
+	QueryConfig = NewMethod("RPC_CM_QUERY_PARTITION_CONFIG_BY_INDEX")
+	// Get reads one record: Blob (the raw key), GetResponse.
+	Get = NewMethod("RPC_RRDB_RRDB_GET")
+	// TTL reads the remaining life of one record: Blob (the raw key), TTLResponse.
+	TTL = NewMethod("RPC_RRDB_RRDB_TTL")
+	// Put writes one record: PutRequest, UpdateResponse.
+	Put = NewMethod("RPC_RRDB_RRDB_PUT")
+	// Remove deletes one record: Blob (the raw key), UpdateResponse.
+	Remove = NewMethod("RPC_RRDB_RRDB_REMOVE")
+	// ClearScanner frees a scan context: Int64 (the context id). It has no reply.
+	ClearScanner = NewMethod("RPC_RRDB_RRDB_CLEAR_SCANNER")
+)

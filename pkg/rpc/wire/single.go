@@ -1,0 +1,166 @@
+package wire
+
+// Blob is an argument or a value that is nothing but bytes. As an argument, a *Blob that lives
+// anyway costs nothing, while Go allocates to put a Blob into an interface.
+type Blob []byte
+
+// AppendField implements Arguments.
+func (b Blob) AppendField(dst []byte, id int16) []byte { return appendBlobField(dst, id, b) }
+
+// Decode implements Result. The bytes point into the frame.
+func (b *Blob) Decode(r *Reader) { *b = r.blob() }
+
+// Int64 is an argument that is nothing but a number.
+type Int64 int64
+
+// AppendField implements Arguments.
+func (n Int64) AppendField(dst []byte, id int16) []byte { return appendI64Field(dst, id, int64(n)) }
+
+// Decode implements Result.
+func (n *Int64) Decode(r *Reader) { *n = Int64(r.i64()) }
+
+// Origin is the part of every data response that tells who answered. It is informative only.
+type Origin struct {
+	// GPID is the partition that answered.
+	GPID GPID
+	// Server is the "host:port" of the replica server. The bytes point into the frame.
+	Server []byte
+}
+
+// GetResponse is the result of Get (read_response).
+type GetResponse struct {
+	// Status is StatusOK, or StatusNotFound for a record that is absent or expired.
+	Status Status
+	// Value may be empty for a record that exists. The bytes point into the frame.
+	Value []byte
+	// Origin tells who answered.
+	Origin Origin
+}
+
+func (m *GetResponse) fields(c *coder) {
+	c.i32(1, (*int32)(&m.Status))
+	c.blob(2, &m.Value)
+	c.i32(3, &m.Origin.GPID.AppID)
+	c.i32(4, &m.Origin.GPID.PartitionIndex)
+	c.text(6, &m.Origin.Server)
+}
+
+// AppendField implements Arguments.
+func (m *GetResponse) AppendField(dst []byte, id int16) []byte {
+	c := writeStruct(dst, id)
+	m.fields(&c)
+	return c.end()
+}
+
+// Decode implements Result.
+func (m *GetResponse) Decode(r *Reader) {
+	*m = GetResponse{}
+	for c := readStruct(r); c.more(); {
+		m.fields(&c)
+	}
+}
+
+// TTLResponse is the result of TTL (ttl_response).
+type TTLResponse struct {
+	// Status is StatusOK, or StatusNotFound for a record that is absent or expired.
+	Status Status
+	// Seconds is the remaining life; -1 means that the record does not expire, any other negative
+	// number that it expires far in the future (docs/protocol.md, TTL).
+	Seconds int32
+	// Origin tells who answered.
+	Origin Origin
+}
+
+func (m *TTLResponse) fields(c *coder) {
+	c.i32(1, (*int32)(&m.Status))
+	c.i32(2, &m.Seconds)
+	c.i32(3, &m.Origin.GPID.AppID)
+	c.i32(4, &m.Origin.GPID.PartitionIndex)
+	c.text(6, &m.Origin.Server)
+}
+
+// AppendField implements Arguments.
+func (m *TTLResponse) AppendField(dst []byte, id int16) []byte {
+	c := writeStruct(dst, id)
+	m.fields(&c)
+	return c.end()
+}
+
+// Decode implements Result.
+func (m *TTLResponse) Decode(r *Reader) {
+	*m = TTLResponse{}
+	for c := readStruct(r); c.more(); {
+		m.fields(&c)
+	}
+}
+
+// PutRequest is the argument of Put (update_request). The fields 4 to 7 of that struct are for
+// replication between servers and are never sent (docs/protocol.md, put and remove).
+type PutRequest struct {
+	// Key is the raw key, see AppendKey. Decoded bytes point into the frame.
+	Key []byte
+	// Value may be empty. Decoded bytes point into the frame.
+	Value []byte
+	// ExpireSeconds is the expiry in seconds since ExpireEpoch; 0 means never.
+	ExpireSeconds int32
+	// Internal tells, after Decode, that a field reserved for replication was present.
+	Internal bool
+}
+
+func (m *PutRequest) fields(c *coder) {
+	c.blob(1, &m.Key)
+	c.blob(2, &m.Value)
+	c.i32(3, &m.ExpireSeconds)
+	c.reserved(4, typeI32, &m.Internal)
+	c.reserved(5, typeBool, &m.Internal)
+	c.reserved(6, typeBool, &m.Internal)
+	c.reserved(7, typeStruct, &m.Internal)
+}
+
+// AppendField implements Arguments.
+func (m *PutRequest) AppendField(dst []byte, id int16) []byte {
+	c := writeStruct(dst, id)
+	m.fields(&c)
+	return c.end()
+}
+
+// Decode implements Result.
+func (m *PutRequest) Decode(r *Reader) {
+	*m = PutRequest{}
+	for c := readStruct(r); c.more(); {
+		m.fields(&c)
+	}
+}
+
+// UpdateResponse is the result of Put and Remove (update_response).
+type UpdateResponse struct {
+	// Status is StatusOK also for the removal of an absent record.
+	Status Status
+	// Decree is the position of the write in the partition's log.
+	Decree int64
+	// Origin tells who answered.
+	Origin Origin
+}
+
+func (m *UpdateResponse) fields(c *coder) {
+	c.i32(1, (*int32)(&m.Status))
+	c.i32(2, &m.Origin.GPID.AppID)
+	c.i32(3, &m.Origin.GPID.PartitionIndex)
+	c.i64(4, &m.Decree)
+	c.text(5, &m.Origin.Server)
+}
+
+// AppendField implements Arguments.
+func (m *UpdateResponse) AppendField(dst []byte, id int16) []byte {
+	c := writeStruct(dst, id)
+	m.fields(&c)
+	return c.end()
+}
+
+// Decode implements Result.
+func (m *UpdateResponse) Decode(r *Reader) {
+	*m = UpdateResponse{}
+	for c := readStruct(r); c.more(); {
+		m.fields(&c)
+	}
+}
