@@ -1,0 +1,67 @@
+package onebox
+
+import (
+	"time"
+
+	"github.com/bridle-kv/bridle/pkg/rpc/wire"
+)
+
+// execution is what an operation may use. Each connection has one.
+type execution struct {
+	cluster *Cluster
+	node    *Node
+
+	// The following are set for data operations only.
+
+	replica *replica
+	origin  wire.Origin
+	// The following are set for writes only.
+
+	decree    int64 // the position that the write gets in the partition's log
+	mutations []mutation
+}
+
+// mutation is one change of a record, part of a write. It owns its memory and is never changed.
+type mutation struct {
+	key    []byte
+	remove bool
+	record record
+}
+
+// record is a value with its expiry. The value is never changed in place.
+type record struct {
+	value  []byte
+	expire uint32 // seconds since wire.ExpireEpoch; 0: never
+}
+
+// now returns the server's time in seconds since wire.ExpireEpoch.
+func (x *execution) now() uint32 { return x.cluster.now() }
+
+func (c *Cluster) now() uint32 {
+	return uint32(c.config.Now().Sub(time.Unix(wire.ExpireEpoch, 0)) / time.Second)
+}
+
+// get returns the live record of a raw key.
+func (x *execution) get(key []byte) (record, bool) {
+	found, ok := x.replica.store.get(key)
+	return found, ok && !x.cluster.expired(found)
+}
+
+func (c *Cluster) expired(r record) bool { return r.expire > 0 && r.expire <= c.now() }
+
+// put and remove add to the write. The key and the value are copied. An expiry of 0 means that of the
+// table.
+
+func (x *execution) put(key, value []byte, expire uint32) {
+	if ttl := x.replica.env.defaultTTL; expire == 0 && ttl > 0 {
+		expire = x.now() + ttl
+	}
+	memory := make([]byte, len(key)+len(value))
+	n := copy(memory, key)
+	copy(memory[n:], value)
+	x.mutations = append(x.mutations, mutation{key: memory[:n:n], record: record{memory[n:], expire}})
+}
+
+func (x *execution) remove(key []byte) {
+	x.mutations = append(x.mutations, mutation{key: append([]byte(nil), key...), remove: true})
+}

@@ -1,0 +1,116 @@
+package onebox
+
+import (
+	"sync"
+
+	"github.com/bridle-kv/bridle/pkg/rpc/wire"
+)
+
+// role is what a replica is to its partition.
+type role int
+
+const (
+	roleInactive role = iota // not in the configuration: dropped, or behind
+	roleSecondary
+	rolePrimary
+)
+
+// replica is one server's copy of a partition.
+//
+// partition.mu guards everything against change; readers that do not hold it take mu, and whoever
+// changes a field holds both.
+type replica struct {
+	node      *Node
+	partition *partition
+
+	mu    sync.RWMutex
+	role  role
+	store *store
+	split splitCheck
+	env   *environment
+	// prepared is the write that a secondary has logged but applies only when it hears of the next
+	// one (docs/protocol.md, backup requests).
+	prepared []mutation
+	// decree is the position of the last write that the replica has, prepared or applied. The replica
+	// is complete if it is that of the partition.
+	decree int64
+}
+
+// splitCheck decides whether a partition hash belongs to the partition (docs/protocol.md, partition
+// split).
+type splitCheck struct {
+	validate  bool   // the table env replica.split.validate_partition_hash
+	switching bool   // the child is being registered
+	mask      uint64 // partition count - 1
+}
+
+// admitRead decides about a read, in the order of docs/protocol.md, read path, after the lookup of the
+// replica. The caller holds mu.
+func (r *replica) admitRead(header *wire.Header) verdict {
+	if v := r.env.admit(r.env.read); !v.serve {
+		return v
+	}
+	if v := r.admitHash(header.PartitionHash); !v.serve {
+		return v
+	}
+	if r.role == rolePrimary || r.role == roleSecondary && header.Backup {
+		return admitted
+	}
+	return refused(wire.ErrInvalidState)
+}
+
+func (r *replica) admitHash(hash uint64) verdict {
+	switch {
+	case !r.split.validate:
+		return admitted
+	case r.split.switching:
+		return refused(wire.ErrSplitting)
+	case hash&r.split.mask != uint64(r.partition.gpid.PartitionIndex):
+		return refused(wire.ErrParentPartitionMisused)
+	}
+	return admitted
+}
+
+// complete tells whether the replica has every acknowledged write. The caller holds partition.mu.
+func (r *replica) complete() bool { return r.decree == r.partition.decree }
+
+// take receives a write: the primary applies it at once, a secondary applies the one before. The
+// caller holds partition.mu.
+func (r *replica) take(write []mutation, decree int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.applyPrepared()
+	r.prepared = append(r.prepared, write...)
+	r.decree = decree
+	if r.role == rolePrimary {
+		r.applyPrepared()
+	}
+}
+
+func (r *replica) applyPrepared() {
+	for i, m := range r.prepared {
+		r.store.apply(m)
+		r.prepared[i] = mutation{}
+	}
+	r.prepared = r.prepared[:0]
+}
+
+// setRole changes the role. A primary has applied all it has. The caller holds partition.mu.
+func (r *replica) setRole(role role) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.role = role; role == rolePrimary {
+		r.applyPrepared()
+	}
+}
+
+// copyFrom makes the replica as complete as the other. The caller holds partition.mu of both.
+func (r *replica) copyFrom(other *replica) {
+	copied := other.store.clone()
+	for _, m := range other.prepared {
+		copied.apply(m)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.store, r.prepared, r.decree = copied, r.prepared[:0], other.decree
+}
