@@ -32,7 +32,8 @@ const (
 	// RetryHere sends the request again at once to the same place.
 	RetryHere
 	// Refresh says that the routing is stale: ask for new routing, choose partition and node anew,
-	// and send the request there.
+	// and send the request there. Whoever refreshes waits for the new routing; the pause that
+	// [Patience.Again] gives comes on top of it.
 	Refresh
 	// BackOff waits, then sends the request again with the current routing.
 	BackOff

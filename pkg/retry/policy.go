@@ -40,7 +40,7 @@ type Policy struct {
 	// deadline should have one or the other, or it may wait for ever.
 	MaxAttempts int
 	// InitialBackoff is the first pause, before jitter, from 1 µs to MaxBackoff. Default
-	// DefaultInitialBackoff, 8 ms.
+	// DefaultInitialBackoff, 8 ms, or MaxBackoff if that is shorter.
 	InitialBackoff time.Duration
 	// MaxBackoff is the longest pause, jitter included, at most 1 h. Default DefaultMaxBackoff,
 	// 1 s.
@@ -94,11 +94,11 @@ func (p *Policy) withDefaults() Policy {
 	if p != nil {
 		s = *p
 	}
-	if s.InitialBackoff == 0 {
-		s.InitialBackoff = DefaultInitialBackoff
-	}
 	if s.MaxBackoff == 0 {
 		s.MaxBackoff = DefaultMaxBackoff
+	}
+	if s.InitialBackoff == 0 {
+		s.InitialBackoff = min(DefaultInitialBackoff, s.MaxBackoff)
 	}
 	if s.BackoffMultiplier == 0 {
 		s.BackoffMultiplier = DefaultBackoffMultiplier

@@ -14,6 +14,7 @@ func TestPolicyValidate(t *testing.T) {
 	valid := map[string]Policy{
 		"zero":           {},
 		"one attempt":    {MaxAttempts: 1},
+		"short pauses":   {MaxBackoff: time.Millisecond}, // shorter than the default of the first one
 		"constant pause": {InitialBackoff: time.Second, BackoffMultiplier: 1},
 		"extremes": {
 			MaxAttempts: math.MaxInt, InitialBackoff: time.Microsecond, MaxBackoff: time.Hour,
