@@ -1,0 +1,171 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/bridle-kv/bridle/pkg/retry"
+)
+
+// ErrBusy means that a request that may not wait found the connection's window full.
+var ErrBusy = errors.New("connection is busy")
+
+// admission is the queue of callers for whom a connection has no room, first come, first served. The
+// connection's mutex guards it.
+type admission struct {
+	queue    []waiter // a waiter that left has a nil channel, but none such is first
+	head     int      // index of the first one
+	popped   int      // number of waiters ever removed from the front of queue: gives tickets
+	waiting  int
+	reserved int // places given to waiters that have not yet come to take them
+}
+
+type waiter struct {
+	admitted chan error // capacity 1; one message from whoever takes the waiter out of the queue
+	until    time.Time  // zero: no deadline
+	since    uint32     // tick of the connection's sweep at which it came
+}
+
+// maxReserved bounds the places given to waiters that have not yet come to take them. How much they
+// will append shows only then, so that many of them could exceed Options.MaxQueuedBytes by far.
+const maxReserved = 16
+
+func (a *admission) push(w waiter) (ticket int) {
+	if len(a.queue) == cap(a.queue) && a.head > len(a.queue)/2 {
+		// Use the room in front rather than grow: a queue that is never empty would do so for ever.
+		rest := copy(a.queue, a.queue[a.head:])
+		clear(a.queue[rest:])
+		a.queue, a.head = a.queue[:rest], 0
+	}
+	a.queue = append(a.queue, w)
+	a.waiting++
+	return a.popped + len(a.queue) - 1 - a.head
+}
+
+// leave takes the waiter with the given ticket out, unless it was taken out before.
+func (a *admission) leave(ticket int) bool {
+	index := a.head + ticket - a.popped
+	if index < a.head || index >= len(a.queue) || a.queue[index].admitted == nil {
+		return false
+	}
+	a.remove(index)
+	return true
+}
+
+// pop takes the first waiter out. There must be one.
+func (a *admission) pop() waiter { return a.remove(a.head) }
+
+// remove takes out the waiter at index, and whoever is in front then and left before.
+func (a *admission) remove(index int) waiter {
+	w := a.queue[index]
+	a.queue[index] = waiter{}
+	a.waiting--
+	for a.head < len(a.queue) && a.queue[a.head].admitted == nil {
+		a.head++
+		a.popped++
+	}
+	if a.head == len(a.queue) {
+		a.queue, a.head = a.queue[:0], 0
+	}
+	return w
+}
+
+// drain takes every waiter out.
+func (a *admission) drain() []waiter {
+	var all []waiter
+	for a.waiting > 0 {
+		all = append(all, a.pop())
+	}
+	return all
+}
+
+// expire takes out every waiter whose deadline has passed and tells it.
+func (a *admission) expire(now time.Time) {
+	for i := a.head; i < len(a.queue); i++ {
+		w := a.queue[i]
+		if w.admitted != nil && !w.until.IsZero() && !now.Before(w.until) {
+			a.remove(i)
+			w.admitted <- context.DeadlineExceeded
+		}
+	}
+}
+
+// admit returns nil when there is room for one more call, after waiting for it if need be. It is
+// called, and returns, with the mutex held, but lets go of it while it waits.
+func (c *Conn) admit(ctx context.Context, request *Request) error {
+	if err := c.refusal(); err != nil {
+		return err
+	}
+	if c.admission.waiting == 0 && c.hasRoom() {
+		return nil
+	}
+	w := waiter{admitted: make(chan error, 1), until: request.Deadline, since: c.sweep.tick}
+	ticket := c.admission.push(w)
+	c.stats.waited++
+	if !c.sweep.armed {
+		c.armSweep()
+	}
+	c.mu.Unlock()
+	var err error
+	select {
+	case err = <-w.admitted:
+		c.mu.Lock()
+	case <-ctx.Done():
+		c.mu.Lock()
+		if c.admission.leave(ticket) {
+			c.sweep.abandon(w.since)
+			return c.notAdmitted(ctx.Err())
+		}
+		c.mu.Unlock()
+		err = <-w.admitted // whoever took us out has told us already, or is about to
+		c.mu.Lock()
+		if err == nil {
+			c.admission.reserved--
+			c.admitNext() // our place is somebody else's now
+			return c.notAdmitted(ctx.Err())
+		}
+	}
+	request.waited()
+	if err != nil {
+		var unusable *errUnusable
+		if errors.As(err, &unusable) {
+			return err
+		}
+		return c.notAdmitted(err)
+	}
+	c.admission.reserved--
+	return c.refusal()
+}
+
+func (c *Conn) notAdmitted(cause error) error {
+	return &CallError{Address: c.address, Stage: StageAdmission, Outcome: retry.NotSent, Err: cause}
+}
+
+// refusal says why the connection accepts no call at all, or nil. The mutex is held.
+func (c *Conn) refusal() error {
+	if c.cause != nil {
+		return &errUnusable{c.cause}
+	}
+	if c.retired {
+		return &errUnusable{ErrRetired}
+	}
+	return nil
+}
+
+// hasRoom says whether one more call fits, besides those for whom a place is reserved. The mutex is
+// held.
+func (c *Conn) hasRoom() bool {
+	return c.pending.inFlight+c.admission.reserved < c.options.Window &&
+		len(c.out) < c.options.MaxQueuedBytes
+}
+
+// admitNext admits waiting callers as long as there is room. It must follow everything that makes
+// room. The mutex is held.
+func (c *Conn) admitNext() {
+	for c.admission.waiting > 0 && c.admission.reserved < maxReserved && c.hasRoom() {
+		w := c.admission.pop()
+		c.admission.reserved++
+		w.admitted <- nil
+	}
+}

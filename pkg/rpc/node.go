@@ -1,0 +1,172 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"go.uber.org/atomic"
+
+	"github.com/bridle-kv/bridle/pkg/retry"
+)
+
+// Node is one server by address and the connections to it. There is one per address for the life of
+// a Pool, so snapshots may hold it for ever; a node nobody uses any more costs nothing but its
+// memory. All methods are for concurrent use.
+type Node struct {
+	address string
+	pool    *Pool
+	links   []link
+	epoch   atomic.Uint32
+
+	mu          sync.Mutex         // guards what follows; never held across I/O
+	conns       map[*Conn]struct{} // alive, retired ones included
+	buried      connStats          // of connections that are no more
+	dials       uint64
+	lastError   error
+	lastErrorAt time.Time
+}
+
+func newNode(address string, pool *Pool) *Node {
+	n := &Node{
+		address: address, pool: pool,
+		links: make([]link, pool.options.ConnectionsPerNode), conns: make(map[*Conn]struct{}),
+	}
+	for i := range n.links {
+		n.links[i].node = n
+	}
+	return n
+}
+
+// Address returns the node's "host:port".
+func (n *Node) Address() string { return n.address }
+
+// Epoch is a number that grows whenever the node gives reason to doubt what is known about it: when a
+// connection to it is lost. Who recorded an older one should ask for news.
+func (n *Node) Epoch() uint32 { return n.epoch.Load() }
+
+// Call sends a request and waits for its answer, which is decoded into request.Result when Call
+// returns nil. It connects first if need be; callers that need the same connection share one dial.
+// An error is one of
+//   - *ServerError, ErrNoResult, *ResultError: the server answered;
+//   - *CallError: there was no answer, and its Outcome says whether the request may have been
+//     executed. The cause behind it is an error of the context, context.DeadlineExceeded for
+//     request.Deadline, ErrClosed, *ConnectError, or why the connection was lost.
+func (n *Node) Call(ctx context.Context, request *Request) error {
+	if err := ctx.Err(); err != nil {
+		return n.notSent(err)
+	}
+	l := n.link()
+	for turn := 1; ; turn++ {
+		conn := l.live()
+		if conn == nil {
+			var err error
+			if conn, err = l.connect(ctx, request.Deadline); err != nil {
+				return n.notSent(err)
+			}
+			request.waited()
+		}
+		err := conn.do(ctx, request)
+		if err == nil {
+			return nil
+		}
+		var unusable *errUnusable
+		if !errors.As(err, &unusable) {
+			return err
+		}
+		if turn == maxTurns {
+			return n.notSent(unusable.cause)
+		}
+	}
+}
+
+// maxTurns is the number of connections that a call tries to enter. One that ended just before says
+// nothing about the call, which belongs on the next; a node that goes on accepting connections only
+// to close them says a lot.
+const maxTurns = 3
+
+// Send sends a request that has no answer, if there is a connection with room for it. It never waits
+// and never connects.
+func (n *Node) Send(request *Request) error {
+	if conn := n.link().live(); conn != nil {
+		return conn.send(request)
+	}
+	return n.notSent(ErrConnect)
+}
+
+// Connect makes sure that every link of the node has a connection, so that later calls need not wait
+// for one.
+func (n *Node) Connect(ctx context.Context) error {
+	for i := range n.links {
+		l := &n.links[i]
+		if l.live() != nil {
+			continue
+		}
+		if _, err := l.connect(ctx, time.Time{}); err != nil {
+			return n.notSent(err)
+		}
+	}
+	return nil
+}
+
+// Retire closes the node's connections as soon as the calls on them are done. Later calls connect
+// anew. It is for nodes that no routing mentions any more.
+func (n *Node) Retire() {
+	for i := range n.links {
+		if conn := n.links[i].conn.Load(); conn != nil {
+			conn.retire()
+		}
+	}
+}
+
+// Stats describes the node at this moment.
+func (n *Node) Stats() NodeStats {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	total := n.buried
+	stats := NodeStats{
+		Address: n.address, Epoch: n.epoch.Load(), Connections: len(n.conns),
+		Dials: n.dials, LastError: n.lastError, LastErrorAt: n.lastErrorAt,
+	}
+	for conn := range n.conns {
+		counters, inFlight, waiting := conn.snapshot()
+		total.add(counters)
+		stats.InFlight += inFlight
+		stats.Waiting += waiting
+	}
+	stats.Sent, stats.Received, stats.Flushes = total.sent, total.received, total.flushes
+	stats.Late, stats.Unexpected = total.late, total.unexpected
+	stats.Abandoned, stats.Waited = total.abandoned, total.waited
+	return stats
+}
+
+func (n *Node) link() *link {
+	if len(n.links) == 1 {
+		return &n.links[0]
+	}
+	return &n.links[rand.IntN(len(n.links))]
+}
+
+func (n *Node) notSent(cause error) error {
+	return &CallError{Address: n.address, Stage: StageConnecting, Outcome: retry.NotSent, Err: cause}
+}
+
+// bury forgets a connection that is no more, but for its counters, which it returns.
+func (n *Node) bury(conn *Conn) connStats {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.conns, conn)
+	counters, _, _ := conn.snapshot()
+	n.buried.add(counters)
+	return counters
+}
+
+// trouble records a lost connection or a failed dial.
+func (n *Node) trouble(err error) {
+	n.epoch.Inc()
+	n.mu.Lock()
+	n.lastError, n.lastErrorAt = err, time.Now()
+	n.mu.Unlock()
+}

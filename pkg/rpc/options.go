@@ -1,0 +1,93 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+)
+
+// DialFunc opens a connection to address, "host:port". It must honour ctx. net.Dialer.DialContext is
+// one; others lead through a proxy, translate addresses, or stay in memory.
+type DialFunc func(ctx context.Context, network, address string) (net.Conn, error)
+
+// Options configure a Pool. The zero value of each field means its default.
+type Options struct {
+	// Dial opens connections. Default: TCP.
+	Dial DialFunc
+	// DialTimeout bounds one dial. Default 2 s.
+	DialTimeout time.Duration
+	// ConnectionsPerNode is the number of connections to each node, 1 to 64. Default 1, which serves
+	// a million requests per second; more help where one TCP stream is the bottleneck. Each costs
+	// two goroutines and 64 KiB for reading, besides what is in flight.
+	ConnectionsPerNode int
+	// Window is the number of requests in flight per connection, 1 to 65535. Default 4096. Callers
+	// beyond it wait. Smaller: less memory when a node stalls, earlier back-pressure.
+	Window int
+	// MaxQueuedBytes bounds the requests that wait for the writer of one connection: a caller waits
+	// while there are more. Default 4 MiB. A single request may be larger.
+	MaxQueuedBytes int
+	// MaxResponseBytes is the largest answer accepted; a larger one is a protocol violation.
+	// Default 128 MiB. Memory grows with the bytes that arrive, not with the length announced.
+	MaxResponseBytes int
+	// SilenceLimit is how long a node may send nothing at all while requests wait, before the
+	// connection is given up. Default 4 s: above the 3 s for which a healthy primary can hold back
+	// writes (docs/protocol.md, what a replica server checks).
+	SilenceLimit time.Duration
+	// SweepInterval is how often a busy connection looks for calls out of time and for silence.
+	// Default 20 ms. It is also the precision of both.
+	SweepInterval time.Duration
+	// BackoffMin is the pause after a first failed dial; it doubles up to BackoffMax, with jitter.
+	// Default 2 ms.
+	BackoffMin time.Duration
+	// BackoffMax is the longest pause between dials that fail at once, as on a host that runs but
+	// whose server does not. Dials that time out may be ten times as far apart. Default 100 ms, so
+	// that a restarted node is found at once.
+	BackoffMax time.Duration
+	// Logger is told about connections made and lost. Default: nobody.
+	Logger *slog.Logger
+}
+
+// Limits of the options.
+const (
+	maxWindow             = 1<<16 - 1
+	maxConnectionsPerNode = 64
+	slowBackoffFactor     = 10
+)
+
+// withDefaults returns the options with defaults filled in, or an error that names what is wrong.
+func (o Options) withDefaults() (Options, error) {
+	if o.Dial == nil {
+		o.Dial = (&net.Dialer{}).DialContext
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	err := errors.Join(
+		fill("DialTimeout", &o.DialTimeout, 2*time.Second, time.Millisecond, time.Hour),
+		fill("ConnectionsPerNode", &o.ConnectionsPerNode, 1, 1, maxConnectionsPerNode),
+		fill("Window", &o.Window, 4096, 1, maxWindow),
+		fill("MaxQueuedBytes", &o.MaxQueuedBytes, 4<<20, 1, 1<<30),
+		fill("MaxResponseBytes", &o.MaxResponseBytes, 128<<20, 1<<10, 1<<31-1),
+		fill("SilenceLimit", &o.SilenceLimit, 4*time.Second, 10*time.Millisecond, time.Hour),
+		fill("SweepInterval", &o.SweepInterval, 20*time.Millisecond, time.Millisecond, time.Minute),
+		fill("BackoffMin", &o.BackoffMin, 2*time.Millisecond, time.Millisecond, time.Minute),
+		fill("BackoffMax", &o.BackoffMax, 100*time.Millisecond, time.Millisecond, time.Hour),
+	)
+	if err == nil && o.BackoffMin > o.BackoffMax {
+		err = fmt.Errorf("rpc: BackoffMin %v above BackoffMax %v", o.BackoffMin, o.BackoffMax)
+	}
+	return o, err
+}
+
+func fill[T int | time.Duration](name string, value *T, byDefault, least, most T) error {
+	if *value == 0 {
+		*value = byDefault
+	}
+	if *value < least || *value > most {
+		return fmt.Errorf("rpc: %s is %v, want %v to %v", name, *value, least, most)
+	}
+	return nil
+}

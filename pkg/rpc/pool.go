@@ -1,0 +1,123 @@
+package rpc
+
+import (
+	"context"
+	"maps"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// Pool holds the nodes of a client, one per address. All methods are for concurrent use.
+type Pool struct {
+	options Options
+	ctx     context.Context // ends with Close; dials run on it
+	cancel  context.CancelFunc
+	running sync.WaitGroup // goroutines of dials and connections
+
+	mu     sync.Mutex // guards what follows
+	nodes  map[string]*Node
+	closed bool
+}
+
+// NewPool returns an empty pool, or an error that says which option is out of range.
+func NewPool(options Options) (*Pool, error) {
+	options, err := options.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	return &Pool{options: options, ctx: ctx, cancel: cancel, nodes: make(map[string]*Node)}, nil
+}
+
+// Node returns the node at address, "host:port"; always the same for the same address. It does not
+// connect.
+func (p *Pool) Node(address string) *Node {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := p.nodes[address]
+	if n == nil {
+		n = newNode(address, p)
+		p.nodes[address] = n
+	}
+	return n
+}
+
+// Nodes returns every node there is, ordered by address.
+func (p *Pool) Nodes() []*Node {
+	p.mu.Lock()
+	nodes := make([]*Node, 0, len(p.nodes))
+	for _, n := range p.nodes {
+		nodes = append(nodes, n)
+	}
+	p.mu.Unlock()
+	slices.SortFunc(nodes, func(a, b *Node) int { return strings.Compare(a.address, b.address) })
+	return nodes
+}
+
+// Close fails every call in flight with ErrClosed, closes the connections and waits until all
+// goroutines of the pool have ended, or until ctx is done, whose error it returns then. Calls that
+// come later fail with ErrClosed. Close may be called more than once.
+func (p *Pool) Close(ctx context.Context) error {
+	p.cancel() // before closed is set: who sees that finds the context ended
+	done := make(chan struct{})
+	var dying sync.WaitGroup
+	for _, conn := range p.shut() {
+		// Side by side, since closing the stream of a foreign dialler may take its time.
+		dying.Go(func() { conn.die(ErrClosed) })
+	}
+	go func() {
+		dying.Wait()
+		p.running.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// shut lets nothing more be spawned or adopted, and returns the connections that are left.
+func (p *Pool) shut() []*Conn {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed = true
+	var conns []*Conn
+	for _, n := range p.nodes {
+		n.mu.Lock()
+		conns = slices.AppendSeq(conns, maps.Keys(n.conns))
+		n.mu.Unlock()
+	}
+	return conns
+}
+
+// spawn runs f in a goroutine that Close waits for, unless the pool is closed.
+func (p *Pool) spawn(f func()) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return false
+	}
+	p.running.Go(f)
+	return true
+}
+
+// adopt makes a connection of a stream, or closes it if the pool was closed meanwhile.
+func (p *Pool) adopt(l *link, stream net.Conn) (*Conn, error) {
+	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		_ = stream.Close() // nothing was sent on it, and ErrClosed is what matters
+		return nil, ErrClosed
+	}
+	defer p.mu.Unlock()
+	n := l.node
+	n.mu.Lock() // so that it cannot be buried before it is known
+	defer n.mu.Unlock()
+	conn := newConn(n.address, stream, &p.options, &p.running, l.lost)
+	n.conns[conn] = struct{}{}
+	return conn, nil
+}
