@@ -1,0 +1,277 @@
+package meta
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/bridle-kv/bridle/pkg/retry"
+	"github.com/bridle-kv/bridle/pkg/rpc"
+	"github.com/bridle-kv/bridle/pkg/rpc/wire"
+)
+
+// question is what one meta server is asked, and its answer. Each server asked gets a question of
+// its own, since several may be answering at once.
+type question interface {
+	request() *rpc.Request
+	// verdict returns the error in the answer's body.
+	verdict() wire.ErrorName
+	// leader returns the address that a forwarding answer names, or "".
+	leader() string
+}
+
+// Failures of asking one server that say nothing final.
+var (
+	errForwarded  = errors.New("forwards to")
+	errForwards   = errors.New("too many forwards")
+	errLeaderless = errors.New("knows no leader")
+)
+
+// metaCall puts a question to the meta leader and returns it answered. In each round it asks the
+// leader first and everybody else when the leader fails, at once, or is slow, after BackupDelay; the
+// first good answer ends the round and cancels the rest. Rounds follow each other until ctx ends.
+// When metaCall returns, none of its goroutines is left.
+func (m *MetaManager) metaCall(ctx context.Context, ask func() question) (question, error) {
+	ctx, cancel := m.bound(ctx)
+	defer cancel()
+	m.startResolving(m.options.ResolveInterval)
+	pause := m.options.RetryPause
+	for rounds := 1; ; rounds++ {
+		if m.ctx.Err() != nil {
+			return nil, rpc.ErrClosed
+		}
+		version := m.state.Load()
+		r := &round{manager: m, ask: ask, state: version.Value(), asked: make(map[string]bool)}
+		answer, err := r.run(ctx)
+		if answer != nil || err != nil {
+			return answer, err
+		}
+		if !r.reached {
+			m.resolveAgain(ctx)
+		}
+		if err := rest(ctx, pause, version.Superseded()); err != nil {
+			if m.ctx.Err() != nil {
+				return nil, rpc.ErrClosed
+			}
+			return nil, &NoLeaderError{Rounds: rounds, Err: err, Failures: r.failures}
+		}
+		pause = min(2*pause, m.options.BackupDelay)
+	}
+}
+
+// rest pauses between two rounds. One half of the pause is left to chance, and news about the meta
+// servers end it early. The other half nothing ends but the context: queries that fail side by side
+// would otherwise wake each other without end with news that help none of them, as when two servers
+// take turns in claiming to lead.
+func rest(ctx context.Context, pause time.Duration, news <-chan struct{}) error {
+	if err := retry.Sleep(ctx, pause/2, nil); err != nil {
+		return err
+	}
+	return retry.Sleep(ctx, rand.N(pause/2+1), news)
+}
+
+// bound gives a context an end: its own deadline or QueryTimeout, and the manager's Close.
+func (m *MetaManager) bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	var cancel context.CancelFunc
+	if _, has := ctx.Deadline(); has {
+		ctx, cancel = context.WithCancel(ctx)
+	} else {
+		ctx, cancel = context.WithTimeout(ctx, m.options.QueryTimeout)
+	}
+	stop := context.AfterFunc(m.ctx, cancel)
+	return ctx, func() {
+		stop()
+		cancel()
+	}
+}
+
+// resolveAgain waits for the configured names to be looked up anew, unless they just were.
+func (m *MetaManager) resolveAgain(ctx context.Context) {
+	done := m.startResolving(m.options.BackupDelay)
+	if done == nil {
+		return
+	}
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
+}
+
+// round is one attempt to have a question answered by whoever of the known meta servers can.
+type round struct {
+	manager *MetaManager
+	ask     func() question
+	state   *State // at the beginning of the round
+
+	mu       sync.Mutex // guards what follows
+	asked    map[string]bool
+	reached  bool // some server answered something
+	failures []error
+}
+
+// outcome is the end of asking one server: an answer, or a final refusal, or neither.
+type outcome struct {
+	answer question
+	err    error
+}
+
+// run returns the answer, or a final error, or neither if the round brought nothing.
+func (r *round) run(ctx context.Context) (question, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	var asking sync.WaitGroup
+	defer asking.Wait()
+	defer cancel()
+	members := r.state.Members
+	outcomes := make(chan outcome, len(members)) // room for all, so that nobody waits to deliver
+	start := func(member Member) {
+		asking.Go(func() {
+			answer, err := r.manager.issueSingleMeta(ctx, r, member.Node)
+			outcomes <- outcome{answer, err}
+		})
+	}
+	start(members[r.state.Leader])
+	patience := time.NewTimer(r.manager.options.BackupDelay)
+	defer patience.Stop()
+	open, others := 1, len(members)-1
+	for open > 0 {
+		failed := false
+		select {
+		case o := <-outcomes:
+			if o.answer != nil || o.err != nil {
+				return o.answer, o.err
+			}
+			open--
+			failed = true
+		case <-patience.C:
+			failed = true
+		}
+		if failed && others > 0 {
+			for i, member := range members {
+				if i != r.state.Leader {
+					start(member)
+				}
+			}
+			open, others = open+others, 0
+		}
+	}
+	return nil, nil
+}
+
+// issueSingleMeta asks one meta server, and whomever it forwards to, and installs what is learned
+// about members and leader as a new snapshot. It returns the answer, or the leader's final refusal,
+// or neither.
+func (m *MetaManager) issueSingleMeta(ctx context.Context, r *round, node *rpc.Node) (question, error) {
+	for hops := 0; ; hops++ {
+		if hops > m.options.MaxForwards {
+			r.fail(node, errForwards)
+			return nil, nil
+		}
+		if !r.claim(node.Address()) {
+			return nil, nil // somebody else is on it, or it had nothing to say
+		}
+		q := r.ask()
+		request := q.request()
+		timeout := m.timeout(ctx)
+		request.Deadline = time.Now().Add(timeout)
+		request.Header.TimeoutMillis = wire.TimeoutMillis(timeout)
+		if err := node.Call(ctx, request); err != nil {
+			r.fail(node, err)
+			return nil, nil
+		}
+		row := retry.Meta(q.verdict())
+		if row.Action != retry.AskOthers {
+			return m.fromLeader(r, node, q, row)
+		}
+		leader := q.leader()
+		if leader == "" {
+			r.fail(node, errLeaderless)
+			return nil, nil
+		}
+		r.fail(node, fmt.Errorf("%w %s", errForwarded, leader))
+		node = m.pool.Node(leader)
+		m.install("forwarded to a meta server", func(old *State) (*State, bool) {
+			return old.withForwarded(leader, node, m.options.MaxMembers)
+		})
+	}
+}
+
+// timeout returns how long one server may take to answer: AskTimeout, or what is left of the query.
+func (m *MetaManager) timeout(ctx context.Context) time.Duration {
+	if end, has := ctx.Deadline(); has {
+		return min(m.options.AskTimeout, time.Until(end))
+	}
+	return m.options.AskTimeout
+}
+
+// fromLeader evaluates the answer of a server that did not forward, which makes it the leader if only
+// a leader gives such an answer.
+func (m *MetaManager) fromLeader(r *round, node *rpc.Node, q question, row retry.Row) (question, error) {
+	name := q.verdict()
+	if provesLeader(row) {
+		m.install("meta leader found", func(old *State) (*State, bool) {
+			return old.withLeader(node.Address(), node, r.state.Epoch, m.options.MaxMembers)
+		})
+	}
+	if name == wire.ErrOK {
+		return q, nil
+	}
+	err := &ServerError{Address: node.Address(), Name: name}
+	if row.Action == retry.Return {
+		return nil, err
+	}
+	r.fail(node, err)
+	return nil, nil
+}
+
+// provesLeader says whether only a leader gives such an answer. A server that denies access may be
+// any, and so may one that answers what nobody expects: taken for the leader, it would be asked first
+// from then on, and fail every query.
+func provesLeader(row retry.Row) bool {
+	unexpected := row.Name != wire.ErrOK && row.Executed
+	return !unexpected && row.Name != wire.ErrACLDeny
+}
+
+// install publishes what build makes of the state, however many others do so at the same time: a
+// writer that comes too late builds again from what the winner left, so neither's discovery is lost.
+func (m *MetaManager) install(event string, build func(old *State) (*State, bool)) {
+	var before *State
+	version, changed := m.state.Update(func(old *State) (*State, bool) {
+		before = old
+		return build(old)
+	})
+	if !changed {
+		return
+	}
+	s := version.Value()
+	m.options.Logger.Info(event, "leader", s.LeaderAddress(), "epoch", s.Epoch, "members", len(s.Members))
+	if s.drops(before) {
+		m.retireUnused()
+	}
+}
+
+// claim reserves the asking of one address to the first who comes, so that each server is asked once
+// a round, also when two forward to each other or everybody to one.
+func (r *round) claim(address string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.asked[address] {
+		return false
+	}
+	r.asked[address] = true
+	return true
+}
+
+// fail remembers why a server brought nothing.
+func (r *round) fail(node *rpc.Node, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var silent *rpc.CallError
+	if !errors.As(err, &silent) {
+		r.reached = true
+		err = fmt.Errorf("meta %s: %w", node.Address(), err)
+	}
+	r.failures = append(r.failures, err)
+}
