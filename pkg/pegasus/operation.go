@@ -1,0 +1,235 @@
+package pegasus
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/bridle-kv/bridle/pkg/meta"
+	"github.com/bridle-kv/bridle/pkg/retry"
+	"github.com/bridle-kv/bridle/pkg/rpc"
+	"github.com/bridle-kv/bridle/pkg/rpc/wire"
+	"github.com/bridle-kv/bridle/pkg/snapshot"
+)
+
+// operation is one call of a user, through all its tries. It belongs to the goroutine that runs it;
+// the code of each kind of operation embeds it in a struct that also holds arguments and result, and
+// keeps such structs in a pool.
+type operation struct {
+	name       string
+	idempotent bool // may be repeated when the outcome of a try is in doubt
+	request    rpc.Request
+	deadline   time.Time
+
+	// Of the last try:
+	partition *meta.Partition
+	tries     int
+	inDoubt   bool // some try was in doubt
+}
+
+// routingVersion is the snapshot that one try works with.
+type routingVersion = snapshot.Version[*meta.Routing]
+
+// run performs an operation whose request is ready but for the partition and the time left. It
+// returns nil when a server has executed it: the storage engine's status is in the result.
+func (t *Table) run(ctx context.Context, op *operation) error {
+	if t.closed.Load() {
+		return t.invalid(op.name, ErrClosed)
+	}
+	timeout := t.client.settings.OperationTimeout
+	now := time.Now()
+	deadline, has := ctx.Deadline()
+	if has {
+		timeout = deadline.Sub(now)
+	} else {
+		deadline = now.Add(timeout)
+	}
+	op.deadline, op.request.Deadline = deadline, deadline
+	op.request.Header.TimeoutMillis = wire.TimeoutMillis(timeout)
+	op.tries, op.inDoubt = 0, false
+	routing := t.routing.Load()
+	err := t.try(ctx, op, routing)
+	if err == nil {
+		t.client.settings.Retry.Budget.Success()
+		return nil
+	}
+	return t.persist(ctx, op, routing, err)
+}
+
+// try sends the request to the primary that the given snapshot names.
+func (t *Table) try(ctx context.Context, op *operation, routing *routingVersion) error {
+	op.tries++
+	_, p := routing.Value().Locate(op.request.Header.PartitionHash)
+	op.partition = p
+	if p.Primary == nil {
+		return ErrNoPrimary
+	}
+	if !p.Trusted() {
+		t.routing.Refresh(meta.ReasonNodeTrouble)
+	}
+	op.request.Header.GPID = p.GPID
+	return p.Primary.Call(ctx, &op.request)
+}
+
+// persist repeats an operation after a failed try, until one succeeds, or the failure is final, or
+// the operation's patience ends. Each try starts from the snapshot of its moment.
+func (t *Table) persist(ctx context.Context, op *operation, routing *routingVersion, err error) error {
+	ctx, cancel := context.WithDeadline(ctx, op.deadline)
+	defer cancel()
+	patience := t.client.patience.Start()
+	for {
+		row, outcome := classify(err)
+		op.inDoubt = op.inDoubt || outcome == InDoubt
+		if refused := t.await(ctx, op, &patience, routing, row, outcome); refused != nil {
+			return t.failure(op, err, outcome, refused)
+		}
+		routing = t.routing.Load()
+		op.request.Header.TimeoutMillis = wire.TimeoutMillis(time.Until(op.deadline))
+		if err = t.try(ctx, op, routing); err == nil {
+			t.client.settings.Retry.Budget.Success()
+			return nil
+		}
+	}
+}
+
+// await waits for the moment of the next try, or returns the reason why there is none. A retry costs
+// a token of the budget only if the failed try may have reached a server: what was not sent burdens
+// nobody, and a lost node must not use up the tokens of all who wait for it.
+func (t *Table) await(ctx context.Context, op *operation, patience *retry.Patience, routing *routingVersion, row retry.Row, outcome Outcome) error {
+	policy := &t.client.settings.Retry
+	action, deadline := policy.Decide(row, outcome, op.idempotent), op.deadline
+	if action == retry.Refresh {
+		deadline = time.Time{} // there is always something to wait for: news
+	}
+	pause, refused := patience.Again(time.Now(), deadline, action)
+	if refused != nil {
+		return refused
+	}
+	if outcome != NotSent && !policy.Budget.Spend() {
+		return retry.ErrBudget
+	}
+	if action == retry.Refresh {
+		// Half of the time must do: there is no point in news without a try after them.
+		return t.awaitNews(ctx, routing, reason(row), min(pause, time.Until(op.deadline)/2))
+	}
+	if err := retry.Sleep(ctx, pause, routing.Superseded()); err != nil {
+		return err
+	}
+	if t.isClosed() { // that ends every pause at once, so there must not be another
+		return ErrClosed
+	}
+	return nil
+}
+
+// awaitNews asks for fresh routing and waits for it. That the table does not exist is believed only
+// if a meta server said so meanwhile: what was heard before may be about a table that was dropped
+// and made anew.
+func (t *Table) awaitNews(ctx context.Context, routing *routingVersion, why meta.Reason, pause time.Duration) error {
+	before := t.routing.LastFailure()
+	if err := t.routing.AwaitNews(ctx, routing, why, pause); err != nil {
+		return err
+	}
+	failure := t.routing.LastFailure()
+	if failure != before && errors.Is(failure, ErrNoSuchTable) { //nolint:errorlint // the same text may be news
+		return failure
+	}
+	return nil
+}
+
+// classify finds the row of the retry table for the failure of a try, and what it leaves in doubt.
+func classify(err error) (retry.Row, Outcome) {
+	if errors.Is(err, ErrNoPrimary) {
+		return retry.Transport(retry.NoPrimary), NotSent
+	}
+	var refusal *rpc.ServerError
+	if errors.As(err, &refusal) {
+		return retry.Frame(refusal.Name), Answered
+	}
+	var call *rpc.CallError
+	if errors.As(err, &call) {
+		return callRow(call), call.Outcome
+	}
+	row := retry.Transport(retry.Undecodable)
+	if errors.Is(err, rpc.ErrNoResult) {
+		row = retry.Transport(retry.OKWithoutBody)
+	}
+	return row, row.Outcome
+}
+
+// final is the row of failures that no repetition can mend, because the caller or the client ended
+// the operation.
+var final = retry.Row{Layer: retry.TransportLayer, Action: retry.Return, Why: "the operation was ended"}
+
+func callRow(call *rpc.CallError) retry.Row {
+	switch {
+	case errors.Is(call.Err, rpc.ErrConnect):
+		return retry.Transport(retry.ConnectFailed)
+	case errors.Is(call.Err, context.Canceled), errors.Is(call.Err, context.DeadlineExceeded), errors.Is(call.Err, ErrClosed):
+		return final
+	case call.Outcome == retry.NotSent:
+		return retry.Transport(retry.LostBeforeSent)
+	}
+	return retry.Transport(retry.LostAfterSent)
+}
+
+// reason tells the refresher why it is bothered.
+func reason(row retry.Row) meta.Reason {
+	switch {
+	case row.Layer == retry.FrameLayer:
+		return meta.ReasonRefused
+	case row.Cause == retry.NoPrimary:
+		return meta.ReasonNoPrimary
+	}
+	return meta.ReasonNodeTrouble
+}
+
+// failure is the error of an operation that ends after a failed try with the given outcome, for the
+// reason why.
+func (t *Table) failure(op *operation, last error, outcome Outcome, why error) error {
+	e := t.describe(op, outcome)
+	var refusal *rpc.ServerError
+	var call *rpc.CallError
+	switch {
+	case errors.As(last, &refusal):
+		e.Server = refusal.Name
+	case errors.As(last, &call):
+		e.Stage = call.Stage.String()
+	}
+	e.Err = last
+	if !errors.Is(why, retry.ErrFinal) {
+		e.Err = ended(last, why)
+	}
+	if errors.Is(e.Err, context.DeadlineExceeded) {
+		t.routing.Refresh(meta.ReasonTimeout)
+	}
+	return e
+}
+
+// describe begins the error of an operation whose last try had the given outcome.
+func (t *Table) describe(op *operation, outcome Outcome) *Error {
+	e := &Error{
+		Operation: op.name, Table: t.name, Partition: int(op.partition.GPID.PartitionIndex),
+		Outcome: outcome, Tries: op.tries,
+	}
+	if op.partition.Primary != nil {
+		e.Node = op.partition.Primary.Address()
+	}
+	if op.inDoubt {
+		e.Outcome = InDoubt
+	}
+	return e
+}
+
+// ended joins the last try's failure and the reason why there was no other try. Both count.
+func ended(last, why error) error {
+	if errors.Is(last, why) {
+		return last
+	}
+	return &endedError{last: last, why: why}
+}
+
+type endedError struct{ last, why error }
+
+func (e *endedError) Error() string { return e.last.Error() + " (" + e.why.Error() + ")" }
+
+func (e *endedError) Unwrap() []error { return []error{e.last, e.why} }

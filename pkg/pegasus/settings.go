@@ -1,0 +1,135 @@
+package pegasus
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/bridle-kv/bridle/pkg/meta"
+	"github.com/bridle-kv/bridle/pkg/retry"
+	"github.com/bridle-kv/bridle/pkg/rpc"
+)
+
+// Settings are what the options of [Open] change. [Client.Settings] returns those in effect.
+type Settings struct {
+	// OperationTimeout is the time that an operation may take whose context has no deadline.
+	OperationTimeout time.Duration
+	// MaxWriteBytes is the largest body of a write request, in bytes.
+	MaxWriteBytes int
+	// RetryDoubtfulWrites allows to repeat a Set or Del whose outcome is in doubt.
+	RetryDoubtfulWrites bool
+	// WarmUp has OpenTable connect to every primary of the table before it returns.
+	WarmUp bool
+	// Retry says how often, and with what pauses, operations are repeated.
+	Retry retry.Policy
+	// Connections are the settings of connections to all servers.
+	Connections rpc.Options
+	// Directory are the settings of the search for meta leaders and routing.
+	Directory meta.Options
+	// Logger is told about leaders, routing and connections, never about single operations.
+	Logger *slog.Logger
+}
+
+// Option changes one setting of a client.
+type Option func(*Settings)
+
+// Defaults of the settings that are not those of other packages.
+const (
+	// DefaultOperationTimeout is the default of WithOperationTimeout.
+	DefaultOperationTimeout = 5 * time.Second
+	// DefaultMaxWriteBytes is the default of WithMaxWriteBytes, and that of servers.
+	DefaultMaxWriteBytes = 1 << 20
+	// DefaultRetryTokens is the number of retries that a client may make in a burst: more than
+	// connections have calls in flight by default, so that the loss of one cannot use them up. Tries
+	// that reached no server cost none.
+	DefaultRetryTokens = 10_000
+	// DefaultRetryRatio is the share of retries among successful operations that can last.
+	DefaultRetryRatio = 0.1
+)
+
+// WithOperationTimeout sets the time that an operation may take if its context has no deadline.
+// Default 5 s. Shorter gives up on failovers that would have ended well; longer holds more callers
+// while a partition is away.
+func WithOperationTimeout(d time.Duration) Option {
+	return func(s *Settings) { s.OperationTimeout = d }
+}
+
+// WithMaxWriteBytes sets the largest body of a write request in bytes, 1 KiB to 1 GiB; larger writes
+// fail with ErrTooLarge before anything is sent. Default 1 MiB, like the servers' own limit
+// max_allowed_write_size, which it should follow.
+func WithMaxWriteBytes(n int) Option { return func(s *Settings) { s.MaxWriteBytes = n } }
+
+// WithRetryDoubtfulWrites says whether a Set or Del is repeated when its connection was lost and it
+// may have been executed. Default true: repeating them comes to the same, unless the record was
+// written again before both were executed, which undoes that later write: by another client in
+// between, or by this one after the repetition if the server comes to the first only then. Operations
+// that would be applied twice, such as increments, are never repeated.
+func WithRetryDoubtfulWrites(allow bool) Option {
+	return func(s *Settings) { s.RetryDoubtfulWrites = allow }
+}
+
+// WithRetry sets how often and with what pauses operations are repeated. Default: as often as time
+// and the client's budget allow, see DefaultRetryTokens and DefaultRetryRatio, with pauses from 8 ms
+// to 1 s. A policy without a budget removes that brake. Policy.RetryBusy makes throttled operations
+// wait instead of failing with ErrBusy.
+func WithRetry(policy retry.Policy) Option { return func(s *Settings) { s.Retry = policy } }
+
+// WithoutWarmUp has OpenTable return as soon as it knows the routing. Default: it first connects to
+// every primary, so that the first operations need not wait for that.
+func WithoutWarmUp() Option { return func(s *Settings) { s.WarmUp = false } }
+
+// WithConnections sets the options of connections: window, sizes, dialler, time limits. Default: the
+// defaults of rpc.Options.
+func WithConnections(options rpc.Options) Option {
+	return func(s *Settings) { s.Connections = options }
+}
+
+// WithDialer sets how connections are opened, for proxies, address translation, or networks in
+// memory. Default: TCP. It replaces the Dial of WithConnections if it comes after it.
+func WithDialer(dial rpc.DialFunc) Option { return func(s *Settings) { s.Connections.Dial = dial } }
+
+// WithDirectory sets the options of the search for meta leaders and routing. Default: the defaults
+// of meta.Options.
+func WithDirectory(options meta.Options) Option { return func(s *Settings) { s.Directory = options } }
+
+// WithLogger has leaders found, routing installed and connections made or lost logged. Default:
+// silence. It costs nothing per operation.
+func WithLogger(logger *slog.Logger) Option { return func(s *Settings) { s.Logger = logger } }
+
+// newSettings applies the options to the defaults and checks the result as far as this package
+// knows; the layers below check theirs.
+func newSettings(options []Option) (Settings, error) {
+	s := Settings{
+		OperationTimeout:    DefaultOperationTimeout,
+		MaxWriteBytes:       DefaultMaxWriteBytes,
+		RetryDoubtfulWrites: true,
+		WarmUp:              true,
+		Retry:               retry.Policy{Budget: retry.NewBudget(DefaultRetryTokens, DefaultRetryRatio)},
+	}
+	for _, option := range options {
+		if option != nil {
+			option(&s)
+		}
+	}
+	if s.Logger != nil {
+		if s.Connections.Logger == nil {
+			s.Connections.Logger = s.Logger
+		}
+		if s.Directory.Logger == nil {
+			s.Directory.Logger = s.Logger
+		}
+	}
+	return s, errors.Join(
+		inRange("OperationTimeout", s.OperationTimeout, time.Millisecond, 24*time.Hour),
+		inRange("MaxWriteBytes", s.MaxWriteBytes, 1<<10, 1<<30),
+		s.Retry.Validate(),
+	)
+}
+
+func inRange[T int | time.Duration](name string, value, least, most T) error {
+	if value < least || value > most {
+		return fmt.Errorf("pegasus: %s is %v, want %v to %v", name, value, least, most)
+	}
+	return nil
+}

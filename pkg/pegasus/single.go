@@ -1,0 +1,241 @@
+package pegasus
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"sync"
+	"time"
+
+	"github.com/bridle-kv/bridle/pkg/rpc/wire"
+)
+
+// single is an operation on one record, with the memory it needs. Its raw key doubles as the
+// argument of the RPCs that take nothing else.
+type single struct {
+	operation
+	key    wire.Blob
+	put    wire.PutRequest
+	get    getResult
+	ttl    wire.TTLResponse
+	update wire.UpdateResponse
+}
+
+// AppendField implements wire.Arguments for the RPCs whose argument is the raw key.
+func (s *single) AppendField(dst []byte, id int16) []byte { return s.key.AppendField(dst, id) }
+
+// getResult receives the answer to a get straight in the caller's memory.
+type getResult struct {
+	wire.GetResponse
+	dst   []byte // what the caller brought
+	value []byte // dst and the value
+}
+
+// Decode implements wire.Result. The response's value lies in the connection's buffer and is gone
+// after this.
+func (g *getResult) Decode(r *wire.Reader) {
+	g.GetResponse.Decode(r)
+	if r.Err() == nil {
+		g.value = append(g.dst, g.Value...)
+	}
+	g.Value, g.Origin.Server = nil, nil
+}
+
+var singlePool = sync.Pool{New: func() any { return new(single) }}
+
+// largeKey is the size in bytes above which the memory of a key is not kept for the next operation.
+const largeKey = 4 << 10
+
+// begin prepares an operation on one record.
+func (t *Table) begin(name string, method *wire.Method, hashKey, sortKey []byte) (*single, error) {
+	s := singlePool.Get().(*single)
+	key, err := wire.AppendKey(s.key[:0], hashKey, sortKey)
+	if err != nil {
+		s.end()
+		return nil, t.invalid(name, err)
+	}
+	s.key = key
+	s.name, s.idempotent = name, true
+	s.request.Method, s.request.Arguments = method, s
+	s.request.Header.PartitionHash = wire.KeyHash(hashKey, sortKey)
+	return s, nil
+}
+
+// end returns the operation to the pool. Nobody else knows it any more: a call that has returned
+// left nothing behind.
+func (s *single) end() {
+	s.put, s.get = wire.PutRequest{}, getResult{}
+	s.update.Origin.Server, s.ttl.Origin.Server = nil, nil
+	s.partition, s.request.Result = nil, nil
+	if cap(s.key) > largeKey {
+		s.key = nil
+	}
+	singlePool.Put(s)
+}
+
+// Get returns the value of a record, or ErrNotFound. The value belongs to the caller; it is empty but
+// not nil for a record with an empty value.
+func (t *Table) Get(ctx context.Context, hashKey, sortKey []byte) ([]byte, error) {
+	value, err := t.AppendGet(ctx, nil, hashKey, sortKey)
+	if err == nil && value == nil {
+		value = []byte{}
+	}
+	return value, err
+}
+
+// AppendGet appends the value of a record to dst and returns the extended slice, like append. With
+// room in dst it allocates nothing. On errors, ErrNotFound included, it returns dst as it was; the
+// memory between its length and capacity may have been written. The client keeps no reference to dst
+// or to the keys.
+func (t *Table) AppendGet(ctx context.Context, dst, hashKey, sortKey []byte) ([]byte, error) {
+	s, err := t.begin("get", wire.Get, hashKey, sortKey)
+	if err != nil {
+		return dst, err
+	}
+	defer s.end()
+	s.get.dst = dst
+	s.request.Result = &s.get
+	if err := t.run(ctx, &s.operation); err != nil {
+		return dst, err
+	}
+	if err := t.status(&s.operation, s.get.Status); err != nil {
+		return dst, err
+	}
+	return s.get.value, nil
+}
+
+// SetOption changes one Set.
+type SetOption func(*setOptions)
+
+type setOptions struct{ ttl time.Duration }
+
+// WithTTL lets the record expire after the given time, rounded up to whole seconds. Servers know no
+// fractions: the seconds count from the last full one of this machine's clock, so that the record
+// may go up to a second early, and end by the server's clock. 0 means that it does not expire,
+// unless the table has a default TTL. A negative time, or one that ends after the year 2084, fails
+// with ErrInvalidTTL (docs/protocol.md, TTL).
+func WithTTL(ttl time.Duration) SetOption {
+	return func(o *setOptions) { o.ttl = ttl }
+}
+
+// Set writes a record, whether it exists or not; it overwrites value and TTL. An empty value is a
+// value. It fails with ErrTooLarge if the request would exceed Settings.MaxWriteBytes.
+func (t *Table) Set(ctx context.Context, hashKey, sortKey, value []byte, options ...SetOption) error {
+	expires, err := expiry(options)
+	if err != nil {
+		return t.invalid("set", err)
+	}
+	s, err := t.begin("set", wire.Put, hashKey, sortKey)
+	if err != nil {
+		return err
+	}
+	defer s.end()
+	s.put = wire.PutRequest{Key: s.key, Value: value, ExpireSeconds: expires}
+	s.request.Arguments = &s.put
+	return t.write(ctx, s, wire.PutBodySize(len(s.key), len(value)))
+}
+
+// removeOverhead is the size in bytes of the body of a Remove without the raw key.
+var removeOverhead = wire.RequestOverhead(wire.Remove) + len(wire.Blob(nil).AppendField(nil, 1))
+
+// Del deletes a record. It is no error if there is none.
+func (t *Table) Del(ctx context.Context, hashKey, sortKey []byte) error {
+	s, err := t.begin("del", wire.Remove, hashKey, sortKey)
+	if err != nil {
+		return err
+	}
+	defer s.end()
+	return t.write(ctx, s, removeOverhead+len(s.key))
+}
+
+// write runs an operation whose body has the given size, and which is answered with an UpdateResponse.
+func (t *Table) write(ctx context.Context, s *single, size int) error {
+	if size > t.client.settings.MaxWriteBytes {
+		return t.invalid(s.name, fmt.Errorf("%w: %d bytes", ErrTooLarge, size))
+	}
+	s.idempotent = t.client.settings.RetryDoubtfulWrites
+	s.request.Result = &s.update
+	if err := t.run(ctx, &s.operation); err != nil {
+		return err
+	}
+	return t.verdict(&s.operation, s.update.Status)
+}
+
+// TTL returns how long a record has to live by the server's clock, in whole seconds. expires is false
+// if the record stays for ever. A record that does not exist is ErrNotFound.
+func (t *Table) TTL(ctx context.Context, hashKey, sortKey []byte) (left time.Duration, expires bool, err error) {
+	return t.timeToLive(ctx, "ttl", hashKey, sortKey)
+}
+
+// Exist says whether a record exists. It transfers no value.
+func (t *Table) Exist(ctx context.Context, hashKey, sortKey []byte) (bool, error) {
+	_, _, err := t.timeToLive(ctx, "exist", hashKey, sortKey)
+	if err == ErrNotFound { //nolint:errorlint // returned bare, see its definition
+		return false, nil
+	}
+	return err == nil, err
+}
+
+func (t *Table) timeToLive(ctx context.Context, name string, hashKey, sortKey []byte) (time.Duration, bool, error) {
+	s, err := t.begin(name, wire.TTL, hashKey, sortKey)
+	if err != nil {
+		return 0, false, err
+	}
+	defer s.end()
+	s.request.Result = &s.ttl
+	if err := t.run(ctx, &s.operation); err != nil {
+		return 0, false, err
+	}
+	if err := t.status(&s.operation, s.ttl.Status); err != nil {
+		return 0, false, err
+	}
+	const forever = -1
+	if s.ttl.Seconds == forever {
+		return 0, false, nil
+	}
+	// Servers compute in unsigned numbers: any other negative one is far in the future.
+	return time.Duration(uint32(s.ttl.Seconds)) * time.Second, true, nil
+}
+
+// status is the verdict on a read, for which it is a normal answer that there is no record.
+func (t *Table) status(op *operation, status wire.Status) error {
+	if status == wire.StatusNotFound {
+		return ErrNotFound
+	}
+	return t.verdict(op, status)
+}
+
+// verdict turns the storage engine's answer into an error.
+func (t *Table) verdict(op *operation, status wire.Status) error {
+	if status == wire.StatusOK {
+		return nil
+	}
+	e := t.describe(op, Answered)
+	e.Status, e.Err = status, &StatusError{Status: status}
+	return e
+}
+
+// expiry turns a TTL into the absolute form of the wire.
+func expiry(options []SetOption) (int32, error) {
+	if len(options) == 0 {
+		return 0, nil
+	}
+	var o setOptions
+	for _, option := range options {
+		if option != nil {
+			option(&o)
+		}
+	}
+	if o.ttl < 0 {
+		return 0, fmt.Errorf("%w: %v", ErrInvalidTTL, o.ttl)
+	}
+	if o.ttl == 0 {
+		return 0, nil
+	}
+	seconds := int64((o.ttl-1)/time.Second) + 1
+	expires := time.Now().Unix() - wire.ExpireEpoch + seconds
+	if expires <= 0 || expires > math.MaxInt32 {
+		return 0, fmt.Errorf("%w: %v", ErrInvalidTTL, o.ttl)
+	}
+	return int32(expires), nil
+}
