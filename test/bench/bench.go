@@ -1,0 +1,159 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime/pprof"
+	"sync"
+	"time"
+
+	"github.com/bridle-kv/bridle/pkg/pegasus"
+)
+
+// bench is one run of the benchmark against one table.
+type bench struct {
+	settings *settings
+	meter    meter
+	client   *pegasus.Client
+	table    *pegasus.Table
+	records  []record
+}
+
+// openBench opens the table and fills it.
+func openBench(s *settings, client *pegasus.Client, table string) (*bench, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	b := &bench{settings: s, client: client, records: newRecords(s.records, s.valueSize)}
+	var err error
+	if b.table, err = client.OpenTable(ctx, table); err != nil {
+		return nil, err
+	}
+	return b, b.fill()
+}
+
+// fillers is how many goroutines write the records at the beginning.
+const fillers = 64
+
+// fill writes every record.
+func (b *bench) fill() error {
+	var running sync.WaitGroup
+	errs := make([]error, fillers)
+	for i := range fillers {
+		running.Go(func() {
+			for j := i; j < len(b.records) && errs[i] == nil; j += fillers {
+				r := &b.records[j]
+				errs[i] = b.table.Set(context.Background(), r.hashKey, r.sortKey, r.value)
+			}
+		})
+	}
+	running.Wait()
+	if err := firstOf(errs); err != nil {
+		return fmt.Errorf("cannot write the records: %w", err)
+	}
+	return nil
+}
+
+// runAll compares everything and hands the rows to the report as they come.
+func (b *bench) runAll(r *report) error {
+	for _, group := range groups(b.settings.operations) {
+		if err := b.runGroup(group, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// groups splits operations by kind.
+func groups(operations []operation) [][]operation {
+	var result [][]operation
+	for _, op := range operations {
+		last := len(result) - 1
+		if last >= 0 && result[last][0].kind == op.kind {
+			result[last] = append(result[last], op)
+		} else {
+			result = append(result, []operation{op})
+		}
+	}
+	return result
+}
+
+// runGroup compares operations of one kind with their floor.
+func (b *bench) runGroup(group []operation, r *report) (err error) {
+	base, err := newFloor(group[0].kind, b.routing(), b.records)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, base.close()) }()
+	contenders := []contender{base}
+	for _, op := range group {
+		contenders = append(contenders, b.contender(op))
+	}
+	for _, callers := range b.settings.callers {
+		rounds, err := b.compete(contenders, callers)
+		if err != nil {
+			return err
+		}
+		for i, c := range contenders {
+			if err := r.add(summarize(c.name(), callers, rounds[i], rounds[0])); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// routing returns what the client knows of the table. It has no other open.
+func (b *bench) routing() pegasus.TableSnapshot { return b.client.Snapshot().Tables[0] }
+
+func (b *bench) contender(op operation) contender {
+	return &callers{operation: op, table: b.table, records: b.records, deadline: b.settings.deadline}
+}
+
+// compete lets contenders take turns, after a warm-up, and returns the slices of each. The order is
+// reversed every other round, so that a machine that grows slower or faster favours nobody.
+func (b *bench) compete(contenders []contender, callers int) ([][]*slice, error) {
+	for _, c := range contenders {
+		if _, err := b.meter.measure(c, callers, b.settings.warmUp); err != nil {
+			return nil, err
+		}
+	}
+	rounds := make([][]*slice, len(contenders))
+	for round := range b.settings.rounds {
+		for turn := range contenders {
+			i := turn
+			if round%2 == 1 {
+				i = len(contenders) - 1 - turn
+			}
+			s, err := b.meter.measure(contenders[i], callers, b.settings.duration)
+			if err != nil {
+				return nil, err
+			}
+			rounds[i] = append(rounds[i], s)
+		}
+	}
+	return rounds, nil
+}
+
+// profile runs every operation once more and writes the CPU profile of that. It is not part of the
+// comparison, which it would distort, and without the floor, which would dilute it.
+func (b *bench) profile(file string) (err error) {
+	out, err := os.Create(file)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, out.Close()) }()
+	if err := pprof.StartCPUProfile(out); err != nil {
+		return err
+	}
+	defer pprof.StopCPUProfile()
+	for _, callers := range b.settings.callers {
+		for _, op := range b.settings.operations {
+			if _, err := b.meter.measure(b.contender(op), callers, b.settings.duration); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,63 @@
+// Command bench compares the client with what the machine, the network and the server allow:
+//
+//	go run ./test/bench
+//	go run ./test/bench -json -callers 64
+//	go run ./test/bench -meta 10.0.0.1:34601,10.0.0.2:34601 -table temp
+//
+// # What is compared
+//
+// The floor is a loop that sends prebuilt request frames and counts the frames that come back by
+// their length, nothing else: no keys are encoded or hashed, no answer is matched to a caller, no
+// value is decoded. It uses what the client uses, one connection per server, the records in the same
+// order, and as many requests in flight as there are callers, spread over the servers as their
+// partitions are. On each connection one goroutine sends, in one write, as many requests as the last
+// read brought answers. With fewer callers than servers, each has one request in flight and takes the
+// connections in turn.
+//
+// Against it run Get, AppendGet and Set, each called by so many goroutines in a loop, each waiting for
+// its answer. Contexts are context.Background, or with -deadline a new one for each operation.
+//
+// # How it is measured
+//
+// For every number of callers, floor and operations take turns in slices of -duration, in reversed
+// order every other round, after a warm-up. Collected garbage is left behind before a slice begins.
+// What is reported of the rounds:
+//
+//   - ops_per_s: the median. Operations still under way when time is up are waited for and count.
+//   - floor_ratio: the median of the ratios to the floor of the same round.
+//   - p50_us, p99_us, p999_us: percentiles of all rounds together, in microseconds. Of each caller's
+//     operations one in 8, chosen at random, is timed, so that reading the clock does not distort
+//     throughput and CPU time. The floor's times are from the write to the read of the answer, taking
+//     answers to come in the order of the requests.
+//   - cpu_us_per_op: the median of the CPU time of this process, user and system, garbage collection
+//     included, microseconds.
+//   - allocs_per_op, bytes_per_op: the median of what this process allocated.
+//   - server_cpu_us_per_op: the median of the CPU time of the server's process.
+//
+// A number that is not available is "-" in the table and null in JSON.
+//
+// # What it cannot tell
+//
+// Without -meta the server is the test cluster of package onebox, three replica servers in one process
+// of its own. It shares the machine with the client: when the two together use every core, the ratio
+// to the floor compares client plus server, not clients alone, and flatters the client. So read it
+// together with the CPU time per operation of both sides. The server does less for the floor, whose
+// requests come in larger batches.
+//
+// It is a closed loop: a slow answer holds its caller's next request back, so percentiles are those of
+// the load that the client could sustain, and with n callers the mean time is n divided by the rate.
+// They do not say what an open-loop load would see.
+//
+// Callers take their keys from memory that the processor has mostly forgotten, which an application
+// that has just received them does not; the floor reads its frames in order. That counts against the
+// client, some percent of a Get.
+//
+// Other programs on the machine hit the floor and the operations alike, which is why ratios bear them
+// better than absolute numbers, and tails worst of all. Records, frames and histograms keep some 10 MB
+// alive, so the garbage collector runs as often as in a small application.
+//
+// Against another cluster (-meta, -table) the run writes -records records, and leaves them there.
+//
+// The exit status is 1 if any operation failed, 2 for flags that make no sense. Missed targets do not
+// change it: they depend on the machine.
+package main

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+)
+
+// report prints rows as they come: a table, or JSON lines with everything that is not a row on
+// another stream.
+type report struct {
+	out   io.Writer // rows
+	words io.Writer // header and targets
+	json  bool
+	rows  []row
+}
+
+func newReport(s *settings, stdout, stderr io.Writer) *report {
+	if s.json {
+		return &report{out: stdout, words: stderr, json: true}
+	}
+	return &report{out: stdout, words: stdout}
+}
+
+// column is a column of the table.
+type column struct {
+	title string
+	width int
+	text  func(r *row) string
+}
+
+var columns = []column{
+	{"operation", -10, func(r *row) string { return r.Operation }},
+	{"callers", 7, func(r *row) string { return fmt.Sprint(r.Callers) }},
+	{"ops/s", 11, func(r *row) string { return r.PerSecond.text(0) }},
+	{"of floor", 8, func(r *row) string { return (100 * r.FloorRatio).text(1) + "%" }},
+	{"p50 us", 9, func(r *row) string { return r.P50.text(1) }},
+	{"p99 us", 9, func(r *row) string { return r.P99.text(1) }},
+	{"p99.9 us", 9, func(r *row) string { return r.P999.text(1) }},
+	{"CPU us/op", 9, func(r *row) string { return r.CPU.text(2) }},
+	{"allocs/op", 9, func(r *row) string { return r.Allocations.text(3) }},
+	{"bytes/op", 8, func(r *row) string { return r.AllocatedBytes.text(1) }},
+	{"server CPU us/op", 16, func(r *row) string { return r.ServerCPU.text(2) }},
+}
+
+// header prints what is measured where, and the titles of the columns.
+func (r *report) header(lines []string) error {
+	fmt.Fprintln(r.words, strings.Join(lines, "\n"))
+	if r.json {
+		return nil
+	}
+	fmt.Fprintln(r.out)
+	return r.line(func(c column) string { return c.title })
+}
+
+// add prints a row.
+func (r *report) add(line row) error {
+	r.rows = append(r.rows, line)
+	if r.json {
+		return json.NewEncoder(r.out).Encode(line)
+	}
+	return r.line(func(c column) string { return c.text(&line) })
+}
+
+func (r *report) line(cell func(c column) string) error {
+	cells := make([]string, len(columns))
+	for i, c := range columns {
+		cells[i] = fmt.Sprintf("%*s", c.width, cell(c))
+	}
+	_, err := fmt.Fprintln(r.out, strings.Join(cells, "  "))
+	return err
+}
+
+// targets prints how the rows compare with what was aimed at.
+func (r *report) targets() {
+	fmt.Fprintln(r.words)
+	for _, t := range allTargets {
+		for i := range r.rows {
+			if t.concerns(&r.rows[i]) {
+				fmt.Fprintln(r.words, t.verdict(&r.rows[i]))
+			}
+		}
+	}
+}
