@@ -1,0 +1,34 @@
+# Shorthands. What they do in full, and everything a change must pass, is in .ci/run.
+
+FUZZTIME ?= 30
+ARGS ?=
+
+.PHONY: help test race lint fuzz bench example ci cover
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  \1\t/'
+
+test: ## the tests of the main module, without the race detector
+	go test ./...
+
+race: ## the tests of every module, with the race detector
+	.ci/run race
+
+lint: ## gofmt, go vet and golangci-lint
+	.ci/run format vet lint
+
+fuzz: ## every fuzz target for FUZZTIME seconds
+	FUZZTIME=$(FUZZTIME) FUZZ_BUDGET=86400 .ci/run fuzz
+
+bench: ## the benchmarks of test/bench; ARGS="-quick" for a short run
+	cd test/bench && go run . $(ARGS)
+
+example: ## every example, with the flags CI gives them
+	.ci/run examples
+
+ci: ## everything
+	.ci/run
+
+cover: ## how much of pkg the tests of the main module reach
+	go test -coverpkg=./pkg/... -coverprofile=coverage.out ./...
+	go tool cover -func=coverage.out | tail -n 1
