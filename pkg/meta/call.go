@@ -21,6 +21,8 @@ type question interface {
 	verdict() wire.ErrorName
 	// leader returns the address that a forwarding answer names, or "".
 	leader() string
+	// accept is called on the one question whose answer is taken, by the goroutine that asked for it.
+	accept()
 }
 
 // Failures of asking one server that say nothing final.
@@ -30,33 +32,36 @@ var (
 	errLeaderless = errors.New("knows no leader")
 )
 
-// metaCall puts a question to the meta leader and returns it answered. In each round it asks the
+// metaCall puts a question to the meta leader and accepts the answer. In each round it asks the
 // leader first and everybody else when the leader fails, at once, or is slow, after BackupDelay; the
 // first good answer ends the round and cancels the rest. Rounds follow each other until ctx ends.
 // When metaCall returns, none of its goroutines is left.
-func (m *MetaManager) metaCall(ctx context.Context, ask func() question) (question, error) {
+func (m *MetaManager) metaCall(ctx context.Context, ask func() question) error {
 	ctx, cancel := m.bound(ctx)
 	defer cancel()
 	m.startResolving(m.options.ResolveInterval)
 	pause := m.options.RetryPause
 	for rounds := 1; ; rounds++ {
 		if m.ctx.Err() != nil {
-			return nil, rpc.ErrClosed
+			return rpc.ErrClosed
 		}
 		version := m.state.Load()
 		r := &round{manager: m, ask: ask, state: version.Value(), asked: make(map[string]bool)}
 		answer, err := r.run(ctx)
+		if answer != nil {
+			answer.accept()
+		}
 		if answer != nil || err != nil {
-			return answer, err
+			return err
 		}
 		if !r.reached {
 			m.resolveAgain(ctx)
 		}
 		if err := rest(ctx, pause, version.Superseded()); err != nil {
 			if m.ctx.Err() != nil {
-				return nil, rpc.ErrClosed
+				return rpc.ErrClosed
 			}
-			return nil, &NoLeaderError{Rounds: rounds, Err: err, Failures: r.failures}
+			return &NoLeaderError{Rounds: rounds, Err: err, Failures: r.failures}
 		}
 		pause = min(2*pause, m.options.BackupDelay)
 	}
@@ -200,10 +205,8 @@ func (m *MetaManager) issueSingleMeta(ctx context.Context, r *round, node *rpc.N
 
 // timeout returns how long one server may take to answer: AskTimeout, or what is left of the query.
 func (m *MetaManager) timeout(ctx context.Context) time.Duration {
-	if end, has := ctx.Deadline(); has {
-		return min(m.options.AskTimeout, time.Until(end))
-	}
-	return m.options.AskTimeout
+	end, _ := ctx.Deadline() // bound gave it one
+	return min(m.options.AskTimeout, time.Until(end))
 }
 
 // fromLeader evaluates the answer of a server that did not forward, which makes it the leader if only

@@ -141,17 +141,19 @@ func (m *MetaManager) State() *State { return m.state.Load().Value() }
 // leader, until ctx ends. Errors: ErrNoSuchTable and other refusals of the leader as *ServerError,
 // *NoLeaderError when no leader answered in time, rpc.ErrClosed after Close.
 func (m *MetaManager) QueryConfig(ctx context.Context, table string) (*wire.QueryConfigResponse, error) {
-	answer, err := m.metaCall(ctx, func() question { return &configQuestion{table: table} })
+	var answer *wire.QueryConfigResponse
+	err := m.metaCall(ctx, func() question { return &configQuestion{table: table, answer: &answer} })
 	if err != nil {
 		return nil, fmt.Errorf("query routing of table %q: %w", table, err)
 	}
-	return &answer.(*configQuestion).response, nil
+	return answer, nil
 }
 
 // configQuestion asks for the routing of a table.
 type configQuestion struct {
 	table    string
 	response wire.QueryConfigResponse
+	answer   **wire.QueryConfigResponse // where an accepted response goes
 }
 
 func (q *configQuestion) request() *rpc.Request {
@@ -163,6 +165,8 @@ func (q *configQuestion) request() *rpc.Request {
 }
 
 func (q *configQuestion) verdict() wire.ErrorName { return q.response.Error }
+
+func (q *configQuestion) accept() { *q.answer = &q.response }
 
 func (q *configQuestion) leader() string {
 	if len(q.response.Partitions) == 0 {

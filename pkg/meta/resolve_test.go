@@ -187,6 +187,7 @@ func TestOneBadNameAmongGoodOnes(t *testing.T) {
 		dns.set(name, "10.0.0.2")
 		m := open(Options{}, otherName+","+name+",10.0.0.3")
 		b.query(m)
+		synctest.Wait()
 		b.requireLeader(m, b.Meta(0))
 		require.Subset(t, m.State().addresses(), []string{"other.example:34601", "10.0.0.2:34601", "10.0.0.3:34601"})
 		require.NotContains(t, m.State().addresses(), "meta.example:34601")

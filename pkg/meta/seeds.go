@@ -112,7 +112,7 @@ func (m *MetaManager) resolve(ctx context.Context, sd seed) ([]Member, error) {
 	members := make([]Member, 0, len(addresses))
 	for _, ip := range addresses {
 		address := netip.AddrPortFrom(ip.Unmap(), sd.port).String()
-		if ip.IsValid() && indexOf(members, address) < 0 {
+		if ip.IsValid() {
 			members = append(members, Member{
 				Address: address, Node: m.pool.Node(address), Source: Resolved, Name: sd.String(),
 			})

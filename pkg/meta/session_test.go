@@ -2,6 +2,7 @@ package meta
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -186,5 +187,25 @@ func TestHeaderTellsTheTimeLeft(t *testing.T) {
 		_, err := m.QueryConfig(ctx, tableName)
 		require.NoError(t, err)
 		require.Equal(t, []int32{1000, 250}, told)
+	})
+}
+
+// A broken server that names another leader every time it is asked does not fill the memory, and does
+// not drive out what the user configured or what was named last.
+func TestNeverEndingDiscoveries(t *testing.T) {
+	const lies = 100
+	inBubble(t, onebox.Config{}, func(t *testing.T, b *box) {
+		m := b.open(Options{QueryTimeout: time.Hour}, b.Meta(0).Address())
+		for i := range lies {
+			b.Meta(0).Inject(onebox.Fault{Times: 1, ForwardTo: fmt.Sprintf("10.9.9.%d:34601", i+1)})
+		}
+		b.ElectLeader(1)
+		b.query(m)
+		b.requireLeader(m, b.Meta(1))
+		known := m.State().addresses()
+		require.Len(t, known, 16)
+		require.Subset(t, known, []string{b.Meta(0).Address(), b.Meta(1).Address(), "10.9.9.100:34601", "10.9.9.99:34601"})
+		require.NotContains(t, known, "10.9.9.1:34601")
+		require.EqualValues(t, lies+1, m.State().Discoveries)
 	})
 }

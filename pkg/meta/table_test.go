@@ -2,6 +2,9 @@ package meta
 
 import (
 	"context"
+	"log/slog"
+	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -9,8 +12,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/atomic"
 
-	"github.com/bridle-kv/bridle/pkg/rpc"
 	"github.com/bridle-kv/bridle/pkg/rpc/wire"
 	"github.com/bridle-kv/bridle/test/memnet"
 	"github.com/bridle-kv/bridle/test/onebox"
@@ -163,79 +166,6 @@ func TestRefreshesBackOff(t *testing.T) {
 	})
 }
 
-// Every lost connection makes the routing doubtful, and every refresh restores trust in it. As long as
-// the meta server has no other primary to offer, that is no news: requests to a dead server must not
-// keep the client asking a hundred times a second.
-func TestRestoredTrustIsNoNews(t *testing.T) {
-	withTable(t, Options{}, func(t *testing.T, b *box, table *Table) {
-		b.Replica(0).Kill()
-		before, version, doubts := b.queries(), table.Load().Serial(), 0
-		for end := time.Now().Add(time.Minute); time.Now().Before(end); pass(5 * time.Millisecond) {
-			_, p := table.Load().Value().Locate(0)
-			require.ErrorIs(t, p.Primary.Connect(t.Context()), rpc.ErrConnect)
-			if !p.Trusted() {
-				doubts++
-				table.Refresh(ReasonNodeTrouble)
-			}
-		}
-		require.LessOrEqual(t, b.queries()-before, 2*60+8)
-		require.Greater(t, table.Load().Serial(), version+30, "trust was restored again and again")
-		require.Greater(t, doubts, 1000)
-	})
-}
-
-// A lost connection is doubted at once in all partitions of that server and in no others, until a meta
-// server was asked.
-func TestTrust(t *testing.T) {
-	withTable(t, Options{}, func(t *testing.T, b *box, table *Table) {
-		trusted := func() (list []bool) {
-			r := table.Load().Value()
-			for i := range r.Partitions {
-				list = append(list, r.Partitions[i].Trusted())
-			}
-			return list
-		}
-		for _, p := range table.Load().Value().Partitions {
-			require.NoError(t, p.Primary.Connect(t.Context()))
-		}
-		first := table.Load()
-		b.Replica(0).Kill()
-		synctest.Wait()
-		require.Equal(t, []bool{false, true, true, false}, trusted())
-		require.False(t, first.Value().trusted())
-
-		table.Refresh(ReasonNodeTrouble)
-		synctest.Wait()
-		require.Equal(t, []bool{true, true, true, true}, trusted())
-		require.Equal(t, first.Serial()+1, table.Load().Serial())
-		require.False(t, first.Value().Partitions[0].Trusted(), "published is frozen")
-	})
-}
-
-// A partition whose newer configuration is kept against an older answer is trusted again as well.
-func TestTrustOfWhatIsKept(t *testing.T) {
-	withTable(t, Options{}, func(t *testing.T, b *box, table *Table) {
-		p := &table.Load().Value().Partitions[0]
-		require.NoError(t, p.Primary.Connect(t.Context()))
-		answer, err := table.manager.QueryConfig(t.Context(), tableName)
-		require.NoError(t, err)
-		require.NoError(t, b.MovePrimary(tableName, 0, 1))
-		table.Refresh(ReasonRefused)
-		synctest.Wait()
-		p = &table.Load().Value().Partitions[0]
-		require.NoError(t, p.Primary.Connect(t.Context()))
-		b.Replica(1).Kill()
-		synctest.Wait()
-		require.False(t, p.Trusted())
-		next, older, news := table.Load().Value().succeededBy(mustRoute(t, table.manager.pool, answer), false)
-		require.True(t, older)
-		require.False(t, news)
-		require.Same(t, p.Primary, next.Partitions[0].Primary)
-		require.True(t, next.Partitions[0].Trusted())
-		require.False(t, p.Trusted())
-	})
-}
-
 func TestRefreshesWithAge(t *testing.T) {
 	const interval = 10 * time.Minute
 	withTable(t, Options{RefreshInterval: interval}, func(t *testing.T, b *box, table *Table) {
@@ -328,47 +258,86 @@ func TestSplit(t *testing.T) {
 	})
 }
 
-// Connections that no table and no meta state needs any more are closed, others are not.
-func TestUnusedConnectionsAreClosed(t *testing.T) {
-	inBubble(t, onebox.Config{MinReplicas: 1}, func(t *testing.T, b *box) {
-		m := b.open(Options{})
-		open := func(name string) *Table {
-			_, err := b.CreateTable(name, onebox.TableOptions{Partitions: 1, Replicas: 1})
-			require.NoError(t, err)
-			table, err := m.OpenTable(t.Context(), name)
-			require.NoError(t, err)
-			return table
+// A table that cannot be opened now does not keep others from being opened.
+func TestOpenTableWaitsForNobody(t *testing.T) {
+	withTable(t, Options{}, func(t *testing.T, b *box, table *Table) {
+		for _, node := range b.Metas() {
+			node.Inject(onebox.Fault{Times: 1, DropRequest: true})
 		}
-		one, two := open("one"), open("two")
-		connect := func(table *Table) {
-			require.NoError(t, table.Load().Value().Partitions[0].Primary.Connect(t.Context()))
-		}
-		connections := func() (list []int) {
-			synctest.Wait()
-			for _, node := range b.Replicas() {
-				list = append(list, node.Connections())
+		slow := make(chan error, 1)
+		go func() {
+			_, err := table.manager.OpenTable(t.Context(), tableName)
+			slow <- err
+		}()
+		pass(backupDelay)
+		require.Empty(t, slow)
+		require.Zero(t, elapsed(func() {
+			_, err := table.manager.OpenTable(t.Context(), tableName)
+			require.NoError(t, err)
+		}))
+		require.Empty(t, slow)
+		require.NoError(t, <-slow)
+	})
+}
+
+// Requests look up partitions while the routing is replaced again and again. Whatever they load is
+// whole, does not change under their eyes, and never goes back.
+func TestReadersDuringRefreshes(t *testing.T) {
+	b := newBox(t, onebox.Config{FailoverDelay: forever}, onebox.TableOptions{Partitions: 4})
+	table, err := b.open(Options{RefreshPause: time.Millisecond}).OpenTable(t.Context(), tableName)
+	require.NoError(t, err)
+	var over atomic.Bool
+	var reading sync.WaitGroup
+	for range 4 {
+		reading.Go(func() {
+			for seen, ballot := uint64(0), int64(0); !over.Load(); runtime.Gosched() {
+				version := table.Load()
+				r := version.Value()
+				_, p := r.Locate(0)
+				assert.GreaterOrEqual(t, version.Serial(), seen)
+				assert.Equal(t, version.Serial(), r.Version)
+				assert.GreaterOrEqual(t, p.Ballot, ballot)
+				assert.Same(t, &r.Partitions[0], p)
+				assert.NotNil(t, p.Primary)
+				seen, ballot = version.Serial(), p.Ballot
 			}
-			require.Equal(t, 1, b.Meta(0).Connections())
-			return list
+		})
+	}
+	for i := range 30 {
+		seen := table.Load()
+		require.NoError(t, b.MovePrimary(tableName, 0, (i+1)%3))
+		for table.Load().Serial() == seen.Serial() {
+			require.NoError(t, table.AwaitNews(t.Context(), seen, ReasonRefused, 0))
 		}
-		move := func(table *Table, server int) {
-			require.NoError(t, b.MovePrimary(table.Name(), 0, server))
-			require.NoError(t, b.RemoveReplica(table.Name(), 0, (server+2)%3)) // where it was
-			table.Refresh(ReasonRefused)
-			pass(2 * time.Second)
-			connect(table)
+		require.Equal(t, b.Replica((i+1)%3).Address(), table.Load().Value().Partitions[0].Primary.Address())
+	}
+	over.Store(true)
+	reading.Wait()
+}
+
+func TestLogger(t *testing.T) {
+	withTable(t, Options{}, func(t *testing.T, b *box, _ *Table) {
+		var log strings.Builder
+		dns := newResolver()
+		m := b.open(Options{Logger: slog.New(slog.NewTextHandler(&log, nil)), Resolve: dns.Resolve}, b.MetaAddresses()[0], name)
+		b.ElectLeader(b.AddMeta().Index())
+		table, err := m.OpenTable(t.Context(), tableName)
+		require.NoError(t, err)
+		synctest.Wait()
+		require.NoError(t, b.MovePrimary(tableName, 0, 1))
+		table.Refresh(ReasonNoPrimary)
+		synctest.Wait()
+		require.NoError(t, b.DropTable(tableName))
+		table.Refresh(ReasonRefused)
+		pass(time.Second)
+		for _, event := range []string{
+			`msg="cannot resolve a meta server" name=meta.example:34601 error=`,
+			`msg="forwarded to a meta server" leader=10.0.0.1:34601 epoch=0 members=3`,
+			`msg="meta leader found" leader=10.0.0.4:34601 epoch=1 members=3`,
+			`msg="routing installed" table=temp reason="no primary"`,
+			`msg="routing refresh failed" table=temp reason=refused error=`,
+		} {
+			require.Contains(t, log.String(), event)
 		}
-		connect(one)
-		connect(two)
-		require.Equal(t, []int{1, 0, 0}, connections())
-		move(one, 1)
-		require.Equal(t, []int{1, 1, 0}, connections(), "the other table needs the old one")
-		move(two, 1)
-		require.Equal(t, []int{0, 1, 0}, connections())
-		move(one, 2)
-		require.Equal(t, []int{0, 1, 1}, connections())
-		one.Close()
-		require.Equal(t, []int{0, 1, 0}, connections())
-		require.Equal(t, b.Replica(1).Accepted(), 1, "it was used all the time")
 	})
 }

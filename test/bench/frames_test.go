@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net"
 	"testing"
@@ -57,7 +58,7 @@ func TestRepliesAreCountedOnce(t *testing.T) {
 		total := 0
 		for {
 			replies, err := s.receive()
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				break
 			}
 			require.NoError(t, err)
