@@ -24,7 +24,6 @@ type admission struct {
 type waiter struct {
 	admitted chan error // capacity 1; one message from whoever takes the waiter out of the queue
 	until    time.Time  // zero: no deadline
-	since    uint32     // tick of the connection's sweep at which it came
 }
 
 // maxReserved bounds the places given to waiters that have not yet come to take them. How much they
@@ -80,15 +79,17 @@ func (a *admission) drain() []waiter {
 	return all
 }
 
-// expire takes out every waiter whose deadline has passed and tells it.
-func (a *admission) expire(now time.Time) {
+// expire takes out every waiter whose deadline has passed and tells it. It says whether there was one.
+func (a *admission) expire(now time.Time) (expired bool) {
 	for i := a.head; i < len(a.queue); i++ {
 		w := a.queue[i]
 		if w.admitted != nil && !w.until.IsZero() && !now.Before(w.until) {
 			a.remove(i)
 			w.admitted <- context.DeadlineExceeded
+			expired = true
 		}
 	}
+	return expired
 }
 
 // admit returns nil when there is room for one more call, after waiting for it if need be. It is
@@ -100,7 +101,7 @@ func (c *Conn) admit(ctx context.Context, request *Request) error {
 	if c.admission.waiting == 0 && c.hasRoom() {
 		return nil
 	}
-	w := waiter{admitted: make(chan error, 1), until: request.Deadline, since: c.sweep.tick}
+	w := waiter{admitted: make(chan error, 1), until: request.Deadline}
 	ticket := c.admission.push(w)
 	c.stats.waited++
 	if !c.sweep.armed {
@@ -114,7 +115,7 @@ func (c *Conn) admit(ctx context.Context, request *Request) error {
 	case <-ctx.Done():
 		c.mu.Lock()
 		if c.admission.leave(ticket) {
-			c.sweep.abandon(w.since)
+			c.sweep.unanswered = true
 			return c.notAdmitted(ctx.Err())
 		}
 		c.mu.Unlock()

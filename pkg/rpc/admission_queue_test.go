@@ -81,7 +81,8 @@ func (m *queueModel) leaveAgain(t *rapid.T) {
 
 func (m *queueModel) expire(t *rapid.T) {
 	now := dawn.Add(time.Duration(rapid.IntRange(0, 5).Draw(t, "now")))
-	m.queue.expire(now)
+	told := m.queue.expire(now)
+	before := len(m.waiting)
 	for i := len(m.waiting) - 1; i >= 0; i-- {
 		w := m.waiting[i]
 		late := !w.until.IsZero() && !now.Before(w.until)
@@ -94,6 +95,9 @@ func (m *queueModel) expire(t *rapid.T) {
 			}
 			m.remove(i)
 		}
+	}
+	if told != (len(m.waiting) < before) {
+		t.Fatalf("says %v, but %d of %d were told", told, before-len(m.waiting), before)
 	}
 }
 

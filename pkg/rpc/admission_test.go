@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"fmt"
+	"math"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -144,6 +145,7 @@ func TestAdmissionPassesOnThePlaceOfWhoLeft(t *testing.T) {
 		require.Equal(t, "key 2", a.key)
 		p.write(a.answer())
 		calls[2].requireAnswered(t)
+		require.Zero(t, calls[2].took, "it was left to the sweep")
 		require.Zero(t, conn.admission.reserved)
 	})
 }
@@ -187,6 +189,7 @@ func TestAdmissionBackPressure(t *testing.T) {
 		go echo(p)
 		for _, c := range calls {
 			c.requireAnswered(t)
+			require.Zero(t, c.took, "it was left to the sweep")
 		}
 	})
 }
@@ -221,6 +224,30 @@ func TestAdmissionAfterBackPressureStaysBounded(t *testing.T) {
 	})
 }
 
+// Each one who comes lets in the next one, without waiting for the writer: so the frames of all of
+// them gather, and leave in one write.
+func TestAdmissionDoesNotWaitForTheWriter(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		const window = 10 * maxReserved
+		stream := newStubStream(math.MaxInt)
+		stream.gate = make(chan struct{}) // the writer is stuck all the time
+		r := newRig(t, Options{Window: window, Dial: stream.dialled()})
+		calls := r.startInOrder(2 * window)
+		require.Equal(t, window, r.node.Stats().Waiting)
+		var answers []byte
+		for i := range int32(window) {
+			answers = append(answers, asked{method: wire.Get, sequence: i, key: fmt.Sprint("key ", i)}.answer()...)
+		}
+		stream.reads <- answers
+		synctest.Wait()
+		for _, c := range calls[:window] {
+			c.requireAnswered(t)
+		}
+		require.Zero(t, r.node.Stats().Waiting)
+		require.Equal(t, window, r.node.Stats().InFlight)
+	})
+}
+
 // A node that takes no more bytes and says nothing is silent, also when nobody but those who wait for
 // admission is left to notice. They are not stuck: they go to a new connection.
 func TestAdmissionWaitersNoticeASilentNode(t *testing.T) {
@@ -231,44 +258,82 @@ func TestAdmissionWaitersNoticeASilentNode(t *testing.T) {
 		p := s.accept()
 		p.write(p.mustNext().answer())
 		first.requireAnswered(t)
-		scanner := wire.Int64(1)
-		for r.node.Send(&Request{Method: wire.ClearScanner, Arguments: &scanner}) == nil {
+		for r.node.Send(clearScanner(1)) == nil {
 			synctest.Wait()
 		}
 		s.run(echo) // on other connections
 		waiting := r.start("key")
 		waiting.requireAnswered(t)
-		require.GreaterOrEqual(t, waiting.took, r.pool.options.SilenceLimit)
-		require.Less(t, waiting.took, r.pool.options.SilenceLimit+2*r.pool.options.SweepInterval)
+		requireBetween(t, r.pool.options.SilenceLimit, 2*r.pool.options.SweepInterval, waiting.took)
 		require.ErrorIs(t, r.node.Stats().LastError, ErrSilent)
 	})
 }
 
-// The same when all who wait have deadlines shorter than the limit.
+// The same when all who wait have deadlines shorter than the limit, or even than the sweep's interval.
 func TestAdmissionImpatientWaitersNoticeASilentNode(t *testing.T) {
-	for _, byContext := range []bool{true, false} {
-		bubble(t, func(t *testing.T) {
-			r := newRig(t, Options{MaxQueuedBytes: 64 << 10})
-			r.connect()
-			scanner := wire.Int64(1)
-			for r.node.Send(&Request{Method: wire.ClearScanner, Arguments: &scanner}) == nil {
-				synctest.Wait()
-			}
-			conn, began := r.conn(), time.Now()
-			for r.conn() == conn && time.Since(began) < 2*r.pool.options.SilenceLimit {
-				g := newGet("key")
-				g.Deadline = time.Now().Add(100 * time.Millisecond)
-				ctx, cancel := context.WithCancel(t.Context())
-				if byContext {
-					ctx, cancel = context.WithDeadline(t.Context(), g.Deadline)
+	for name, call := range map[string]func(r *rig) error{
+		"by the sweep": func(r *rig) error {
+			return r.node.Call(r.t.Context(), &withDeadline("key", 100*time.Millisecond).Request)
+		},
+		"by the context": func(r *rig) error { return r.callWithin(100 * time.Millisecond) },
+		"between sweeps": func(r *rig) error {
+			defer time.Sleep(30 * time.Millisecond)
+			return r.callWithin(5 * time.Millisecond)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				r := newRig(t, Options{MaxQueuedBytes: 64 << 10})
+				r.connect()
+				for r.node.Send(clearScanner(1)) == nil {
+					synctest.Wait()
 				}
-				require.Error(t, r.node.Call(ctx, &g.Request))
-				cancel()
-			}
-			require.ErrorIs(t, r.node.Stats().LastError, ErrSilent)
-			require.GreaterOrEqual(t, time.Since(began), r.pool.options.SilenceLimit)
+				limit, began := r.pool.options.SilenceLimit, time.Now()
+				for r.node.Epoch() == 0 && time.Since(began) < 2*limit {
+					require.Error(t, call(r))
+				}
+				synctest.Wait()
+				require.ErrorIs(t, r.node.Stats().LastError, ErrSilent)
+				requireBetween(t, limit, 200*time.Millisecond, time.Since(began))
+			})
 		})
 	}
+}
+
+// callWithin makes a call whose context ends after d.
+func (r *rig) callWithin(d time.Duration) error {
+	ctx, cancel := context.WithTimeout(r.t.Context(), d)
+	defer cancel()
+	return r.node.Call(ctx, &newGet("key").Request)
+}
+
+// Who comes while others wait goes behind them, also if there is room at that moment, because those
+// who were admitted are on their way.
+func TestAdmissionNewcomersQueueBehindWhoWaits(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, Options{})
+		p := r.connect()
+		conn := r.conn()
+		conn.mu.Lock()
+		conn.admission.reserved = maxReserved
+		other := waiter{admitted: make(chan error, 1)}
+		conn.admission.push(other)
+		require.True(t, conn.hasRoom())
+		conn.mu.Unlock()
+		newcomer := r.start("newcomer")
+		synctest.Wait()
+		require.Equal(t, 2, r.node.Stats().Waiting)
+		conn.mu.Lock()
+		conn.admission.reserved--
+		conn.admitNext()
+		require.Equal(t, 1, conn.admission.waiting)
+		require.NoError(t, <-other.admitted)
+		conn.admission.reserved--
+		conn.admitNext()
+		conn.mu.Unlock()
+		p.write(p.mustNext().answer())
+		newcomer.requireAnswered(t)
+	})
 }
 
 // Very many callers on a very small window all get their own answers.

@@ -83,7 +83,26 @@ func TestCancelBeforeAnything(t *testing.T) {
 		cancel()
 		err := r.node.Call(ctx, &newGet("key").Request)
 		requireCallError(t, err, StageConnecting, retry.NotSent, context.Canceled)
+		synctest.Wait()
 		require.Zero(t, r.node.Stats().Dials)
+		r.connect()
+		err = r.node.Call(ctx, &newGet("key").Request)
+		requireCallError(t, err, StageConnecting, retry.NotSent, context.Canceled)
+		require.Zero(t, r.node.Stats().Sent)
+	})
+}
+
+// The place of a call that is cancelled goes to who waits for one, at once.
+func TestCancelAdmitsTheNext(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, Options{Window: 1})
+		p := r.connect()
+		calls := r.startInOrder(2)
+		p.mustNext()
+		calls[0].cancel()
+		p.write(p.mustNext().answer())
+		calls[1].requireAnswered(t)
+		require.Zero(t, calls[1].took, "it was left to the sweep")
 	})
 }
 

@@ -50,14 +50,15 @@ func (e *errUnusable) Unwrap() error { return e.cause }
 // Conn is one pipelined connection. It starts alive and dies once. All methods are for concurrent
 // use.
 type Conn struct {
-	address string
-	options *Options
-	stream  net.Conn
-	usable  atomic.Bool   // false once dead or retired: a hint that spares callers the mutex
-	kick    chan struct{} // capacity 1: there is work for an idle writer, or the connection died
-	onDeath func(*Conn, error)
-	running *sync.WaitGroup // of the pool, which outlives the connection's goroutines
-	calls   sync.Pool       // of *call: per connection, since a channel belongs to one synctest bubble
+	address  string
+	options  *Options
+	stream   net.Conn
+	direct   bool          // the stream is the system's own: a small write does not wait for the peer
+	usable   atomic.Bool   // false once dead or retired: a hint that spares callers the mutex
+	kick     chan struct{} // capacity 1: there is work for an idle writer, or the connection died
+	onDeath  func(*Conn, error)
+	running  *sync.WaitGroup // of the pool, which outlives the connection's goroutines
+	callPool sync.Pool       // of *call: per connection, since a channel belongs to one synctest bubble
 
 	mu         sync.Mutex // guards all below; never held across I/O
 	cause      error      // set once, by die
@@ -68,7 +69,9 @@ type Conn struct {
 	spare      []byte // the writer's other buffer, while it is not writing it
 	queued     uint64 // bytes ever appended to out
 	taken      uint64 // bytes that the system may have got
-	writerIdle bool
+	writerIdle bool   // who makes it false must kick the writer or do its work
+	heard      uint64 // end of the last frame that was answered: up to there the server has read
+	crowd      int    // number of answers that came together last
 	sweep      sweep
 	stats      connStats
 }
@@ -79,9 +82,10 @@ func newConn(address string, stream net.Conn, options *Options, running *sync.Wa
 	c := &Conn{
 		address: address, options: options, stream: stream,
 		kick: make(chan struct{}, 1), onDeath: onDeath, running: running,
-		calls:   sync.Pool{New: func() any { return &call{done: make(chan struct{}, 1)} }},
-		pending: newPendingCalls(options.Window),
+		callPool: sync.Pool{New: func() any { return &call{done: make(chan struct{}, 1)} }},
+		pending:  newPendingCalls(options.Window),
 	}
+	_, c.direct = stream.(*net.TCPConn)
 	c.usable.Store(true)
 	running.Go(c.readLoop)
 	running.Go(c.writeLoop)
@@ -92,7 +96,7 @@ func newConn(address string, stream net.Conn, options *Options, running *sync.Wa
 // nil. Errors: *ServerError, ErrNoResult and *ResultError if the server answered, *errUnusable,
 // *CallError otherwise.
 func (c *Conn) do(ctx context.Context, request *Request) error {
-	pending := c.calls.Get().(*call)
+	pending := c.callPool.Get().(*call)
 	pending.method, pending.result, pending.until = request.Method, request.Result, request.Deadline
 	err := c.enqueue(ctx, request, pending)
 	if err == nil {
@@ -101,7 +105,7 @@ func (c *Conn) do(ctx context.Context, request *Request) error {
 	// Nobody else knows the call now: either it never entered the table, or it was removed and its
 	// finisher has sent its only signal, or we removed it ourselves.
 	pending.result, pending.err = nil, nil
-	c.calls.Put(pending)
+	c.callPool.Put(pending)
 	return err
 }
 
@@ -118,7 +122,6 @@ func (c *Conn) enqueue(ctx context.Context, request *Request, pending *call) err
 		c.mu.Unlock()
 		return &errUnusable{ErrRetired}
 	}
-	pending.since = c.sweep.tick
 	c.appendFrame(request, seq)
 	pending.end = c.queued
 	c.admitNext()
@@ -127,6 +130,10 @@ func (c *Conn) enqueue(ctx context.Context, request *Request, pending *call) err
 	}
 	wake := c.writerIdle
 	c.writerIdle = false
+	if wake && c.alone() {
+		c.writeDirect()
+		return nil
+	}
 	c.mu.Unlock()
 	if wake {
 		c.kickWriter()
@@ -181,7 +188,7 @@ func (c *Conn) await(ctx context.Context, pending *call) error {
 // givenUp is the bookkeeping for a call removed from the table without an answer. Its frame is, or
 // will be, on its way, so the outcome is in doubt. The mutex is held.
 func (c *Conn) givenUp(pending *call, cause error) error {
-	c.sweep.abandon(pending.since)
+	c.sweep.unanswered = true
 	c.stats.abandoned++
 	c.dieIfRetired()
 	stage := StageAwaiting

@@ -69,6 +69,7 @@ func TestDeathTellsWhatWasNeverSent(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := newRig(t, Options{})
 		r.connect()
+		conn := r.conn()
 		sent := r.startInOrder(3)                 // the network has them
 		stuck := r.start(large("stuck", 128<<10)) // of this, the network has a part
 		synctest.Wait()
@@ -81,6 +82,7 @@ func TestDeathTellsWhatWasNeverSent(t *testing.T) {
 		for _, c := range queued {
 			c.requireFailed(t, StageQueued, retry.NotSent, syscall.ECONNRESET)
 		}
+		require.Nil(t, conn.out, "memory is kept for nothing")
 	})
 }
 

@@ -267,6 +267,23 @@ func TestDialOfAConnectionThatIsDeadOnArrival(t *testing.T) {
 	})
 }
 
+// A connection may die before the node knows it: it must not be counted for ever.
+func TestDialOfConnectionsThatDieAtOnce(t *testing.T) {
+	var streams []*stubStream
+	r := newRig(t, Options{})
+	for range 3000 {
+		stream := newStubStream(0)
+		close(stream.reads)
+		streams = append(streams, stream)
+		_, err := r.pool.adopt(&r.node.links[0], stream)
+		require.NoError(t, err)
+	}
+	for _, stream := range streams {
+		<-stream.closed
+	}
+	require.Zero(t, r.node.Stats().Connections)
+}
+
 // An old connection dies when there is a new one: the new one stays.
 func TestDialIsNotUndoneByAnOldConnection(t *testing.T) {
 	bubble(t, func(t *testing.T) {

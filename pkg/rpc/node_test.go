@@ -126,10 +126,13 @@ func TestNodeRetireEndsWithTheLastCall(t *testing.T) {
 				} else {
 					r.node.Retire()
 				}
+				began := time.Now()
 				p.ended()
+				require.Zero(t, time.Since(began), "it was left to the silence limit")
 				synctest.Wait()
 				require.Zero(t, r.node.Stats().Connections)
 				require.Nil(t, r.conn())
+				require.Zero(t, r.node.Epoch())
 			})
 		})
 	}

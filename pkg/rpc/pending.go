@@ -14,7 +14,6 @@ type call struct {
 	result wire.Result
 	slot   int
 	end    uint64 // position of the frame's last byte in the stream of the connection, plus one
-	since  uint32 // tick of the connection's sweep at which it was queued
 	until  time.Time
 	done   chan struct{} // capacity 1; the finisher sends once, as the last thing it does
 	err    error         // set by the finisher before it sends

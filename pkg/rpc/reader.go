@@ -103,10 +103,12 @@ func (r *reader) match(count int) {
 			c.stats.late++
 		} else if a.call == nil {
 			c.stats.unexpected++
+		} else {
+			c.heard = max(c.heard, a.call.end)
 		}
 	}
 	c.stats.received += uint64(count)
-	c.sweep.hasOldest = false
+	c.crowd = count
 	c.admitNext()
 	c.dieIfRetired()
 	c.mu.Unlock()

@@ -13,19 +13,11 @@ type sweep struct {
 	armed    bool
 	tick     uint32 // grows by one with every run
 	received uint64 // frames received when it last ran
-	progress uint32 // tick at which it last found that frames had come
-	// oldest is the tick of the oldest call that was given up, or waited for admission, since a frame
-	// last came, if any: its silence counts like that of a pending one. Otherwise callers with
-	// deadlines shorter than the limit would never find out that a node is silent.
-	oldest    uint32
-	hasOldest bool
-}
-
-// abandon remembers a call that was given up.
-func (s *sweep) abandon(since uint32) {
-	if !s.hasOldest || int32(since-s.oldest) < 0 {
-		s.oldest, s.hasOldest = since, true
-	}
+	progress uint32 // tick at which it was armed, or last found that frames had come
+	// unanswered tells that a call was given up, before it was sent or after, since a frame last
+	// came. It counts like one that waits. Otherwise callers with deadlines shorter than the limit
+	// would never find out that a node is silent.
+	unanswered bool
 }
 
 func (s *sweep) stop() {
@@ -56,23 +48,18 @@ func (c *Conn) runSweep() {
 		return
 	}
 	c.sweep.tick++
-	if c.admission.waiting > 0 {
-		c.sweep.abandon(c.admission.queue[c.admission.head].since)
-	}
-	expired, oldest, waiting := c.collect(now)
-	c.admission.expire(now)
-	c.admitNext()
+	expired := c.expire(now)
 	if c.stats.received != c.sweep.received {
-		c.sweep.received, c.sweep.progress = c.stats.received, c.sweep.tick
-		c.sweep.hasOldest = false
+		c.sweep.received, c.sweep.progress, c.sweep.unanswered = c.stats.received, c.sweep.tick, false
 	}
+	silence := time.Duration(c.sweep.tick-c.sweep.progress) * c.options.SweepInterval
 	switch {
-	case waiting && c.silentFor(oldest) >= c.options.SilenceLimit:
-		c.dieSoon(fmt.Errorf("%w for %v", ErrSilent, c.options.SilenceLimit))
-	case waiting:
-		c.sweep.timer.Reset(c.options.SweepInterval)
-	default:
+	case c.pending.inFlight == 0 && c.admission.waiting == 0 && !c.sweep.unanswered:
 		c.sweep.armed = false
+	case silence >= c.options.SilenceLimit:
+		c.dieSoon(fmt.Errorf("%w for %v", ErrSilent, c.options.SilenceLimit))
+	default:
+		c.sweep.timer.Reset(c.options.SweepInterval)
 	}
 	c.mu.Unlock()
 	for _, e := range expired {
@@ -85,32 +72,19 @@ type expiredCall struct {
 	err  error
 }
 
-// collect removes the calls that are out of time, and finds the oldest request that has no answer,
-// if there is any. The mutex is held.
-func (c *Conn) collect(now time.Time) (expired []expiredCall, oldest uint32, waiting bool) {
-	oldest, waiting = c.sweep.oldest, c.sweep.hasOldest
+// expire removes the calls that are out of time, and tells those who wait for admission. The mutex is
+// held.
+func (c *Conn) expire(now time.Time) (expired []expiredCall) {
 	for i := range c.pending.slots {
 		pending := c.pending.slots[i].call
-		if pending == nil {
-			continue
-		}
-		if !waiting || int32(pending.since-oldest) < 0 {
-			oldest, waiting = pending.since, true
-		}
-		if !pending.until.IsZero() && !now.Before(pending.until) {
+		if pending != nil && !pending.until.IsZero() && !now.Before(pending.until) {
 			c.pending.giveUp(pending)
 			expired = append(expired, expiredCall{pending, c.givenUp(pending, context.DeadlineExceeded)})
 		}
 	}
-	return expired, oldest, waiting
-}
-
-// silentFor returns how long the node has sent nothing while the oldest request waited. The mutex is
-// held.
-func (c *Conn) silentFor(oldest uint32) time.Duration {
-	since := c.sweep.progress
-	if int32(oldest-since) > 0 {
-		since = oldest
+	if c.admission.expire(now) {
+		c.sweep.unanswered = true
 	}
-	return time.Duration(c.sweep.tick-since) * c.options.SweepInterval
+	c.admitNext()
+	return expired
 }

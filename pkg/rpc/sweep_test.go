@@ -120,6 +120,11 @@ func TestSweepStopsWithTheConnection(t *testing.T) {
 		require.Error(t, c.result())
 		time.Sleep(time.Minute)
 		require.Zero(t, conn.sweep.tick)
+		// The timer may have fired just before, and its goroutine come late.
+		conn.sweep.unanswered = true
+		conn.runSweep()
+		require.Zero(t, conn.sweep.tick)
+		require.False(t, conn.sweep.timer.Stop(), "it runs again")
 	})
 }
 
@@ -174,6 +179,7 @@ func TestSilentNodeWithImpatientCallers(t *testing.T) {
 				cancel()
 				require.Less(t, time.Since(began), 2*r.pool.options.SilenceLimit)
 			}
+			synctest.Wait()
 			require.ErrorIs(t, r.node.Stats().LastError, ErrSilent)
 			requireBetween(t, r.pool.options.SilenceLimit, 300*time.Millisecond, time.Since(began))
 		})

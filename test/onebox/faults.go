@@ -90,8 +90,8 @@ type trouble struct {
 
 // injected is a fault in force.
 type injected struct {
+	left atomic.Int64 // requests to disturb yet, if Times is positive; first, for its alignment
 	Fault
-	left atomic.Int64 // requests to disturb yet, if Times is positive
 }
 
 // take tells whether the fault disturbs the request, and counts it.

@@ -26,6 +26,10 @@ func (k nodeKind) port() int { return [...]int{metaPort, replicaPort}[k] }
 // Node is one server of the cluster, a meta or a replica server. All its methods are safe for
 // concurrent use.
 type Node struct {
+	// These come first because 32-bit machines align only the first words for 64-bit atomics.
+	requests [maxOperations]atomic.Int64
+	accepted atomic.Int64
+
 	cluster  *Cluster
 	kind     nodeKind
 	index    int
@@ -38,9 +42,7 @@ type Node struct {
 	// immutable; Cluster.mu guards its replacement. Replicas stay while the server is dead.
 	hosted atomic.Pointer[map[wire.GPID]*replica]
 	// trouble is nil while nothing disturbs requests, so that the normal path costs one load.
-	trouble  atomic.Pointer[trouble]
-	requests [maxOperations]atomic.Int64
-	accepted atomic.Int64
+	trouble atomic.Pointer[trouble]
 	// stalled stops all reading and writing; blackhole also dials.
 	stalled, blackhole valve
 	disk               atomic.Int32 // a Disk
