@@ -19,6 +19,7 @@ func TestAwaitNews(t *testing.T) {
 		prepare func(t *testing.T, b *box, table *Table)
 		timeout time.Duration
 		pause   time.Duration
+		most    time.Duration
 		takes   time.Duration
 		news    bool
 		want    error
@@ -63,6 +64,14 @@ func TestAwaitNews(t *testing.T) {
 			prepare: func(_ *testing.T, b *box, _ *Table) { b.silence() },
 			pause:   pause, takes: pause + backupDelay,
 		},
+		"silent meta servers and a limit": {
+			prepare: func(_ *testing.T, b *box, _ *Table) { b.silence() },
+			pause:   pause, most: 2 * pause, takes: 2 * pause,
+		},
+		"the limit ends the pause": {
+			prepare: func(*testing.T, *box, *Table) {},
+			pause:   time.Hour, most: pause, takes: pause,
+		},
 		"context ends during the pause": {
 			prepare: func(*testing.T, *box, *Table) {},
 			pause:   time.Hour, timeout: pause, takes: pause, want: context.DeadlineExceeded,
@@ -103,7 +112,7 @@ func TestAwaitNews(t *testing.T) {
 					ctx = within(t, test.timeout)
 				}
 				var err error
-				require.Equal(t, test.takes, elapsed(func() { err = table.AwaitNews(ctx, seen, ReasonRefused, test.pause) }))
+				require.Equal(t, test.takes, elapsed(func() { err = table.AwaitNews(ctx, seen, ReasonRefused, test.pause, test.most) }))
 				if test.want == nil {
 					require.NoError(t, err)
 				} else {
@@ -141,7 +150,7 @@ func TestManyAwaitTheSameNews(t *testing.T) {
 						done <- nil
 						return
 					}
-					if err := table.AwaitNews(t.Context(), seen, ReasonNoPrimary, 100*time.Millisecond); err != nil {
+					if err := table.AwaitNews(t.Context(), seen, ReasonNoPrimary, 100*time.Millisecond, 0); err != nil {
 						done <- err
 						return
 					}

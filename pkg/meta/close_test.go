@@ -167,7 +167,7 @@ func TestCloseRaces(t *testing.T) {
 						return
 					}
 					table.Refresh(ReasonTimeout)
-					if table.AwaitNews(t.Context(), table.Load(), ReasonRefused, 0) == nil {
+					if table.AwaitNews(t.Context(), table.Load(), ReasonRefused, 0, 0) == nil {
 						table.Close()
 					}
 				}

@@ -95,23 +95,29 @@ func (t *Table) Refresh(reason Reason) {
 }
 
 // AwaitNews asks for fresh routing and waits for the pause, and then until a refresh has ended, but
-// not longer than Options.BackupDelay: should the meta servers be out of reach, the old routing may
-// still do. A routing newer than seen ends the wait at once. It returns ctx's error if that ends
-// first, rpc.ErrClosed after Close, and otherwise nil: the routing may still be the same.
-func (t *Table) AwaitNews(ctx context.Context, seen *snapshot.Version[*Routing], reason Reason, pause time.Duration) error {
+// for no longer than most in all; 0 stands for the pause and Options.BackupDelay: should the meta servers be
+// out of reach, the old routing may still do. A routing newer than seen ends the wait at once. It
+// returns ctx's error if that ends first, rpc.ErrClosed after Close, and otherwise nil: the routing
+// may still be the same.
+func (t *Table) AwaitNews(ctx context.Context, seen *snapshot.Version[*Routing], reason Reason, pause, most time.Duration) error {
+	if most == 0 {
+		most = pause + t.manager.options.BackupDelay
+	}
 	refreshed := t.rounds.Load().Superseded()
 	t.Refresh(reason)
-	if err := retry.Sleep(ctx, pause, seen.Superseded()); err != nil {
+	if err := retry.Sleep(ctx, min(pause, most), seen.Superseded()); err != nil {
 		return err
 	}
-	limit := time.NewTimer(t.manager.options.BackupDelay)
-	defer limit.Stop()
-	select {
-	case <-seen.Superseded():
-	case <-refreshed:
-	case <-limit.C:
-	case <-ctx.Done():
-		return ctx.Err()
+	if pause < most {
+		limit := time.NewTimer(most - pause)
+		defer limit.Stop()
+		select {
+		case <-seen.Superseded():
+		case <-refreshed:
+		case <-limit.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 	if t.ctx.Err() != nil { // the first thing that Close does, and what the refresh under way ends with
 		return rpc.ErrClosed

@@ -307,7 +307,7 @@ func TestReadersDuringRefreshes(t *testing.T) {
 		seen := table.Load()
 		require.NoError(t, b.MovePrimary(tableName, 0, (i+1)%3))
 		for table.Load().Serial() == seen.Serial() {
-			require.NoError(t, table.AwaitNews(t.Context(), seen, ReasonRefused, 0))
+			require.NoError(t, table.AwaitNews(t.Context(), seen, ReasonRefused, 0, 0))
 		}
 		require.Equal(t, b.Replica((i+1)%3).Address(), table.Load().Value().Partitions[0].Primary.Address())
 	}

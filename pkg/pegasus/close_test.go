@@ -148,14 +148,16 @@ func TestCloseDuringWarmUp(t *testing.T) {
 	inCluster(t, onebox.Config{FailoverDelay: time.Hour}, func(t *testing.T, b *box) {
 		client := b.open()
 		b.Replica(0).Blackhole(true)
+		var table *pegasus.Table
 		wait := b.inBackground(func() {
-			table, err := client.OpenTable(t.Context(), tableName)
+			var err error
+			table, err = client.OpenTable(t.Context(), tableName)
 			require.NoError(t, err)
-			require.ErrorIs(t, get(t.Context(), table), pegasus.ErrClosed)
 		})
 		pass(100 * time.Millisecond)
 		require.Zero(t, elapsed(func() { require.NoError(t, client.Close()) }))
 		wait()
+		require.ErrorIs(t, get(t.Context(), table), pegasus.ErrClosed)
 	})
 }
 

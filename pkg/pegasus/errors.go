@@ -57,9 +57,10 @@ type Error struct {
 	Operation string
 	// Table is the table's name.
 	Table string
-	// Partition is the index of the partition that was addressed last; -1 if none was.
+	// Partition is the index of the partition that the last try addressed; -1 if there was no try.
 	Partition int
-	// Node is the "host:port" of the server that was addressed last; "" if none was.
+	// Node is the "host:port" of the server that the last try addressed, or of the meta server that
+	// answered "open table"; "" if there was none.
 	Node string
 	// Server is the error name that the server answered with last, or meta server for "open table";
 	// "" if it did not.

@@ -107,7 +107,7 @@ var failures = []failure{
 		is:   []error{retry.ErrAttempts},
 	},
 	{
-		name: "budget spent", options: []pegasus.Option{pegasus.WithRetry(retry.Policy{Budget: retry.NewBudget(2, 0.001)})},
+		name: "budget spent", options: []pegasus.Option{func(s *pegasus.Settings) { s.Retry.Budget = retry.NewBudget(2, 0.001) }},
 		arrange: func(b *box) { b.injectAll(onebox.Fault{Error: wire.ErrNotEnoughMember}) }, fail: set,
 		text: `pegasus: set in table "temp" partition 0 after 3 tries: server answered ERR_NOT_ENOUGH_MEMBER (retry: the client's retry budget is spent)`,
 		want: pegasus.Error{Operation: "set", Node: node, Tries: 3, Server: wire.ErrNotEnoughMember, Outcome: pegasus.Answered},
@@ -199,7 +199,8 @@ func as[T error](err error) bool {
 	return errors.As(err, &target)
 }
 
-func TestErrors(t *testing.T) {
+// Every failure can be recognised by its cause, and read.
+func TestDefect39Errors(t *testing.T) {
 	for _, f := range failures {
 		t.Run(f.name, func(t *testing.T) {
 			inBubble(t, onebox.Config{FailoverDelay: time.Hour}, single, func(t *testing.T, b *box) {

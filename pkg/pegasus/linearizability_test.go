@@ -1,6 +1,7 @@
 package pegasus_test
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -93,7 +94,7 @@ func (h *history) perform(a *access) error {
 		return h.table.Set(ctx, key, nil, []byte(a.value))
 	}
 	value, err := h.table.Get(ctx, key, nil)
-	if err == pegasus.ErrNotFound {
+	if errors.Is(err, pegasus.ErrNotFound) {
 		err = nil
 	}
 	a.value = string(value)

@@ -78,10 +78,10 @@ func (t *Table) persist(ctx context.Context, op *operation, routing *routingVers
 	defer cancel()
 	patience := t.client.patience.Start()
 	for {
-		row, outcome := classify(err)
-		op.inDoubt = op.inDoubt || outcome == InDoubt
-		if refused := t.await(ctx, op, &patience, routing, row, outcome); refused != nil {
-			return t.failure(op, err, outcome, refused)
+		failed := judge(err)
+		op.inDoubt = op.inDoubt || failed.outcome == InDoubt
+		if refused := t.await(ctx, op, &patience, routing, failed); refused != nil {
+			return t.failure(op, failed, refused)
 		}
 		routing = t.routing.Load()
 		op.request.Header.TimeoutMillis = wire.TimeoutMillis(time.Until(op.deadline))
@@ -92,12 +92,12 @@ func (t *Table) persist(ctx context.Context, op *operation, routing *routingVers
 	}
 }
 
-// await waits for the moment of the next try, or returns the reason why there is none. A retry costs
+// await waits for the moment to try again after a failed try, or returns the reason why there is none. A retry costs
 // a token of the budget only if the failed try may have reached a server: what was not sent burdens
 // nobody, and a lost node must not use up the tokens of all who wait for it.
-func (t *Table) await(ctx context.Context, op *operation, patience *retry.Patience, routing *routingVersion, row retry.Row, outcome Outcome) error {
+func (t *Table) await(ctx context.Context, op *operation, patience *retry.Patience, routing *routingVersion, failed verdict) error {
 	policy := &t.client.settings.Retry
-	action, deadline := policy.Decide(row, outcome, op.idempotent), op.deadline
+	action, deadline := policy.Decide(failed.row, failed.outcome, op.idempotent), op.deadline
 	if action == retry.Refresh {
 		deadline = time.Time{} // there is always something to wait for: news
 	}
@@ -105,12 +105,12 @@ func (t *Table) await(ctx context.Context, op *operation, patience *retry.Patien
 	if refused != nil {
 		return refused
 	}
-	if outcome != NotSent && !policy.Budget.Spend() {
+	if failed.outcome != NotSent && !policy.Budget.Spend() {
 		return retry.ErrBudget
 	}
 	if action == retry.Refresh {
 		// Half of the time must do: there is no point in news without a try after them.
-		return t.awaitNews(ctx, routing, reason(row), min(pause, time.Until(op.deadline)/2))
+		return t.awaitNews(ctx, routing, reason(failed.row), min(pause, time.Until(op.deadline)/2), redial(failed.err))
 	}
 	if err := retry.Sleep(ctx, pause, routing.Superseded()); err != nil {
 		return err
@@ -121,12 +121,23 @@ func (t *Table) await(ctx context.Context, op *operation, patience *retry.Patien
 	return nil
 }
 
+// redial returns the time until a node that could not be connected to may be dialled again, or 0. A
+// node that is back at its old place is no news to the meta servers, so waiting for those must not
+// keep an operation from finding it.
+func redial(err error) time.Duration {
+	var connect *rpc.ConnectError
+	if errors.As(err, &connect) {
+		return connect.RetryIn
+	}
+	return 0
+}
+
 // awaitNews asks for fresh routing and waits for it. That the table does not exist is believed only
 // if a meta server said so meanwhile: what was heard before may be about a table that was dropped
 // and made anew.
-func (t *Table) awaitNews(ctx context.Context, routing *routingVersion, why meta.Reason, pause time.Duration) error {
+func (t *Table) awaitNews(ctx context.Context, routing *routingVersion, why meta.Reason, pause, most time.Duration) error {
 	before := t.routing.LastFailure()
-	if err := t.routing.AwaitNews(ctx, routing, why, pause); err != nil {
+	if err := t.routing.AwaitNews(ctx, routing, why, pause, most); err != nil {
 		return err
 	}
 	failure := t.routing.LastFailure()
@@ -136,7 +147,18 @@ func (t *Table) awaitNews(ctx context.Context, routing *routingVersion, why meta
 	return nil
 }
 
-// classify finds the row of the retry table for the failure of a try, and what it leaves in doubt.
+// verdict is what the failure of one try means: its row of the retry table, and what is left in doubt.
+type verdict struct {
+	err     error
+	row     retry.Row
+	outcome Outcome
+}
+
+func judge(err error) verdict {
+	row, outcome := classify(err)
+	return verdict{err: err, row: row, outcome: outcome}
+}
+
 func classify(err error) (retry.Row, Outcome) {
 	if errors.Is(err, ErrNoPrimary) {
 		return retry.Transport(retry.NoPrimary), NotSent
@@ -183,10 +205,10 @@ func reason(row retry.Row) meta.Reason {
 	return meta.ReasonNodeTrouble
 }
 
-// failure is the error of an operation that ends after a failed try with the given outcome, for the
-// reason why.
-func (t *Table) failure(op *operation, last error, outcome Outcome, why error) error {
-	e := t.describe(op, outcome)
+// failure is the error of an operation that ends after a failed try, for the reason why.
+func (t *Table) failure(op *operation, failed verdict, why error) error {
+	last := failed.err
+	e := t.describe(op, failed.outcome)
 	var refusal *rpc.ServerError
 	var call *rpc.CallError
 	switch {

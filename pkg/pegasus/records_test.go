@@ -75,10 +75,10 @@ func (b *box) recordLives(hashKey, sortKey []byte) {
 func (b *box) recordIsAbsent(hashKey, sortKey []byte) {
 	t, ctx := b.t, b.t.Context()
 	value, err := b.table.Get(ctx, hashKey, sortKey)
-	require.True(t, err == pegasus.ErrNotFound, "%v", err)
+	require.Same(t, pegasus.ErrNotFound, err)
 	require.Nil(t, value)
 	_, expires, err := b.table.TTL(ctx, hashKey, sortKey)
-	require.True(t, err == pegasus.ErrNotFound, "%v", err)
+	require.Same(t, pegasus.ErrNotFound, err)
 	require.False(t, expires)
 	exists, err := b.table.Exist(ctx, hashKey, sortKey)
 	require.NoError(t, err)

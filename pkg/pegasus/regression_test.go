@@ -64,8 +64,9 @@ func TestDefect03And04Nonsense(t *testing.T) {
 				fault.Times = 1
 				b.Primary(tableName, 0).Inject(fault)
 				took := elapsed(func() {
-					b.inBackground(func() { b.holds("key", "value") })
+					wait := b.inBackground(func() { b.holds("key", "value") })
 					b.holds("key", "value")
+					wait()
 				})
 				require.Less(t, took, 100*time.Millisecond)
 				require.Equal(t, 2, b.Primary(tableName, 0).Accepted())

@@ -253,4 +253,11 @@ func TestBudget(t *testing.T) {
 		b.injectAll(onebox.Fault{Error: wire.ErrSplitting, Times: 1})
 		b.holds("key", "value")
 	}, policy(3))
+	inBubble(t, onebox.Config{}, single, func(t *testing.T, b *box) {
+		for range 3 { // what was repeated and went well earns as much as what went well at once
+			b.injectAll(onebox.Fault{Error: wire.ErrSplitting, Times: 1})
+			b.set("key", "value")
+			b.holds("key", "value")
+		}
+	}, policy(1))
 }

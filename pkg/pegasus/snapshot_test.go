@@ -189,6 +189,7 @@ func TestLogger(t *testing.T) {
 		leader.Kill()
 		b.Replica(0).Kill()
 		b.holds("key 1", "value")
+		pass(0)
 		text = j.take()
 		for _, event := range []string{"connection lost", "routing installed", "meta leader found", leader.Address(), b.Replica(1).Address()} {
 			require.Contains(t, text, event)

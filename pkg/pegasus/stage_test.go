@@ -102,7 +102,7 @@ func TestDefect06StorageErrorsAreFinal(t *testing.T) {
 
 		// "Not found" is what a read can be told. No write expects it.
 		status = wire.StatusNotFound
-		require.True(t, operations["get"]() == pegasus.ErrNotFound)
+		require.Same(t, pegasus.ErrNotFound, operations["get"]())
 		require.NotErrorIs(t, operations["set"](), pegasus.ErrNotFound)
 		require.Equal(t, wire.StatusNotFound, failed(t, operations["del"]()).Status)
 	})

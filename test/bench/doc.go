@@ -38,8 +38,11 @@
 //
 // # What it cannot tell
 //
-// Without -meta the server is the test cluster of package onebox, three replica servers in one process
-// of its own. It shares the machine with the client: when the two together use every core, the ratio
+// Without -meta the server is the test cluster of package onebox, in a process of its own, with one
+// replica server unless -servers says otherwise. With one, both sides keep one connection full. With
+// more, the callers that one server's answers wake send to all of them, so that the batches of each
+// are smaller than the floor's, which sends again where it was answered: more servers tell how the
+// client spreads its work, one tells what its code costs. It shares the machine with the client: when the two together use every core, the ratio
 // to the floor compares client plus server, not clients alone, and flatters the client. So read it
 // together with the CPU time per operation of both sides. The server does less for the floor, whose
 // requests come in larger batches.

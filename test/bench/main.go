@@ -23,7 +23,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		return 2
 	}
 	if s.serve {
-		err = serve(stdin, stdout)
+		err = serve(s.servers, stdin, stdout)
 	} else {
 		err = benchmark(s, stdout, stderr)
 	}
@@ -39,7 +39,7 @@ func benchmark(s *settings, stdout, stderr io.Writer) (err error) {
 	serverCPU := func() (float64, error) { return notAvailable, nil }
 	metas, table := []string{s.meta}, s.table
 	if s.meta == "" {
-		server, startErr := startServer()
+		server, startErr := startServer(s.servers)
 		if startErr != nil {
 			return startErr
 		}

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 
 	"github.com/bridle-kv/bridle/test/onebox"
@@ -35,14 +36,14 @@ const (
 	servedPartitions = 8
 )
 
-// serve is the server's process.
-func serve(in io.Reader, out io.Writer) (err error) {
-	cluster, err := onebox.Start(onebox.Config{})
+// serve is the server's process: a cluster of so many replica servers.
+func serve(servers int, in io.Reader, out io.Writer) (err error) {
+	cluster, err := onebox.Start(onebox.Config{Replicas: servers, MinReplicas: min(servers, 2)})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, cluster.Close()) }()
-	if _, err := cluster.CreateTable(servedTable, onebox.TableOptions{Partitions: servedPartitions}); err != nil {
+	if _, err := cluster.CreateTable(servedTable, onebox.TableOptions{Partitions: servedPartitions, Replicas: servers}); err != nil {
 		return err
 	}
 	encoder := json.NewEncoder(out)
@@ -70,13 +71,13 @@ type server struct {
 	complaints bytes.Buffer // its standard error, to be read when it has ended
 }
 
-// startServer starts the server and waits until it is ready.
-func startServer() (*server, error) {
+// startServer starts the process of so many replica servers and waits until it is ready.
+func startServer(servers int) (*server, error) {
 	program, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	s := &server{process: exec.Command(program, "-serve")}
+	s := &server{process: exec.Command(program, "-serve", "-servers", strconv.Itoa(servers))}
 	s.process.Stderr = &s.complaints
 	stdout, err := s.process.StdoutPipe()
 	if err != nil {

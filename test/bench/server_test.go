@@ -25,7 +25,7 @@ func newServed(t *testing.T) *served {
 	questions, stdin := io.Pipe()
 	stdout, answers := io.Pipe()
 	s := &served{stdin: stdin, answers: json.NewDecoder(stdout), ended: make(chan error, 1)}
-	go func() { s.ended <- serve(questions, answers) }()
+	go func() { s.ended <- serve(3, questions, answers) }()
 	require.NoError(t, s.answers.Decode(&s.greeting))
 	return s
 }
@@ -52,7 +52,7 @@ func TestServe(t *testing.T) {
 
 // TestServerFindsFault sends what a client must not send, and wants to be told in the end.
 func TestServerFindsFault(t *testing.T) {
-	s, err := startServer()
+	s, err := startServer(1)
 	require.NoError(t, err)
 	conn, err := net.Dial("tcp", s.greeting.Meta[0])
 	require.NoError(t, err)
@@ -67,7 +67,7 @@ func TestServerFindsFault(t *testing.T) {
 
 // TestServerProcess starts the server as a process of its own.
 func TestServerProcess(t *testing.T) {
-	s, err := startServer()
+	s, err := startServer(1)
 	require.NoError(t, err)
 	require.Len(t, s.greeting.Meta, 3)
 	first, err := s.cpu()
@@ -83,7 +83,7 @@ func TestServerProcess(t *testing.T) {
 }
 
 func TestServerDies(t *testing.T) {
-	s, err := startServer()
+	s, err := startServer(1)
 	require.NoError(t, err)
 	require.NoError(t, s.process.Process.Kill())
 	require.Eventually(t, func() bool { _, err := s.cpu(); return err != nil }, time.Minute, time.Millisecond)

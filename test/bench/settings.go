@@ -21,6 +21,7 @@ type settings struct {
 	rounds      int
 	records     int
 	valueSize   int
+	servers     int
 	deadline    time.Duration
 	json        bool
 	cpuProfile  string
@@ -33,6 +34,7 @@ const (
 	maxCallers   = 4096
 	maxRecords   = 1_000_000
 	maxValueSize = 64 << 10
+	maxServers   = 16
 )
 
 // quickDuration is the length of a slice with -quick.
@@ -51,6 +53,7 @@ func parseSettings(args []string, output io.Writer) (*settings, error) {
 	flags.IntVar(&s.rounds, "rounds", 3, "slices of each kind")
 	flags.IntVar(&s.records, "records", 10_000, "number of records")
 	flags.IntVar(&s.valueSize, "value-size", 100, "size of values in bytes")
+	flags.IntVar(&s.servers, "servers", 1, "replica servers of the cluster that is started")
 	flags.DurationVar(&s.deadline, "deadline", 0, "give each operation a context of its own with this timeout; 0 means none")
 	quick := flags.Bool("quick", false, "run everything once for a moment, to see that it works")
 	flags.BoolVar(&s.json, "json", false, "print JSON lines, and everything else to standard error")
@@ -133,6 +136,8 @@ func (s *settings) check() error {
 		return fmt.Errorf("-records: %d is not from the number of callers to %d", s.records, maxRecords)
 	case s.valueSize < 0 || s.valueSize > maxValueSize:
 		return fmt.Errorf("-value-size: %d is not from 0 to %d", s.valueSize, maxValueSize)
+	case s.servers < 1 || s.servers > maxServers:
+		return fmt.Errorf("-servers: %d is not from 1 to %d", s.servers, maxServers)
 	case s.deadline < 0:
 		return fmt.Errorf("-deadline: %v is negative", s.deadline)
 	}
