@@ -17,7 +17,7 @@ import (
 
 // TestMain lets the test binary be the server, as which the command under test starts itself.
 func TestMain(m *testing.M) {
-	if len(os.Args) == 2 && os.Args[1] == "-serve" {
+	if len(os.Args) > 1 && os.Args[1] == "-serve" {
 		os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 	}
 	goleak.VerifyTestMain(m)

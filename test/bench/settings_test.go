@@ -70,6 +70,8 @@ func TestRefusedFlags(t *testing.T) {
 		{[]string{"-records", "1000001"}, "-records"},
 		{[]string{"-value-size", "-1"}, "-value-size"},
 		{[]string{"-value-size", "65537"}, "-value-size"},
+		{[]string{"-servers", "0"}, "-servers"},
+		{[]string{"-servers", "17"}, "-servers"},
 		{[]string{"-deadline", "-1s"}, "-deadline"},
 		{[]string{"-unknown"}, "-unknown"},
 		{[]string{"get"}, `unexpected argument "get"`},
