@@ -37,7 +37,7 @@ func (t *Table) run(ctx context.Context, op *operation) error {
 		return t.invalid(op.name, ErrClosed)
 	}
 	timeout := t.client.settings.OperationTimeout
-	now := time.Now()
+	now := t.client.now()
 	deadline, has := ctx.Deadline()
 	if has {
 		timeout = deadline.Sub(now)
