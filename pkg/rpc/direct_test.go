@@ -1,9 +1,13 @@
 package rpc
 
 import (
+	"context"
+	"fmt"
+	"log/slog"
 	"math"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -11,93 +15,189 @@ import (
 	"github.com/bridle-kv/bridle/pkg/rpc/wire"
 )
 
-// newDirectRig returns a rig that is connected to a stream on which lone callers write themselves.
-func newDirectRig(t *testing.T, room int) (*rig, *stubStream) {
-	stream := newStubStream(room)
-	stream.gate = make(chan struct{})
-	r := newRig(t, Options{Dial: stream.dialled()})
+// newDirectRig returns a rig that is connected to the stream, which is taken for one of the system's
+// own: a lone caller writes to it itself.
+func newDirectRig(t *testing.T, stream *stubStream, options Options) *rig {
+	options.Dial = stream.dialled()
+	r := newRig(t, options)
 	require.NoError(t, r.node.Connect(t.Context()))
 	r.conn().direct = true
-	synctest.Wait() // for the writer to go idle
-	return r, stream
+	return r
 }
 
-// A second caller finds the first one writing, takes it for the writer and relies on it. When the
-// first is done it must pass the second's frame on to the writer; otherwise nobody would send it.
-func TestLoneCallerHandsOverToTheWriter(t *testing.T) {
+// answersOf are the right answers to the first Gets of a connection, of these keys.
+func answersOf(keys ...string) (frames []byte) {
+	for i, key := range keys {
+		frames = append(frames, asked{method: wire.Get, sequence: int32(i), key: key}.answer()...)
+	}
+	return frames
+}
+
+// While a caller writes, others take it for the writer. When it is done the writer takes over.
+func TestDirectWriteHandsOverToTheWriter(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		r, stream := newDirectRig(t, math.MaxInt)
-		first := r.start("first")
-		synctest.Wait()
-		second := r.start("second")
-		synctest.Wait()
-		require.Zero(t, r.node.Stats().Flushes)
+		stream := newStubStream(math.MaxInt)
+		stream.gate = make(chan struct{})
+		r := newDirectRig(t, stream, Options{})
+		calls := r.startInOrder(3)
+		conn := r.conn()
+		require.Equal(t, len(appended("key 1", "key 2")), queuedBytes(conn), "the first one is being written")
 		close(stream.gate)
 		synctest.Wait()
+		require.Zero(t, queuedBytes(conn))
 		require.EqualValues(t, 2, r.node.Stats().Flushes)
-		go stream.deliver(append(replyTo(t, r.conn(), first), replyTo(t, r.conn(), second)...), math.MaxInt)
-		first.requireAnswered(t)
-		second.requireAnswered(t)
-	})
-}
-
-// replyTo encodes the answer to a call in flight.
-func replyTo(t *testing.T, c *Conn, b *background) []byte {
-	t.Helper()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	slot := b.slotOn(c)
-	seq := int32(c.pending.slots[slot].generation<<c.pending.slotBits | uint32(slot))
-	return wire.AppendResponse(nil, wire.ErrOK, wire.Get, seq, &wire.GetResponse{Value: []byte(valueOf(string(b.key)))})
-}
-
-// After its write the lone caller leaves the writer's part, or the next one could not take it.
-func TestLoneCallerLeavesTheWriterIdle(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		r, stream := newDirectRig(t, math.MaxInt)
-		close(stream.gate)
-		for range 3 {
-			call := r.start("key")
-			synctest.Wait()
-			stream.reads <- replyTo(t, r.conn(), call)
-			call.requireAnswered(t)
-			r.conn().mu.Lock()
-			require.True(t, r.conn().writerIdle)
-			r.conn().mu.Unlock()
+		stream.reads <- answersOf("key 0", "key 1", "key 2")
+		for _, c := range calls {
+			c.requireAnswered(t)
 		}
-		require.EqualValues(t, 3, r.node.Stats().Flushes)
-	})
-}
-
-// A write that fails in the hands of a lone caller ends the connection, and the caller's own call with
-// it: its last byte was not taken, so it was not sent.
-func TestLoneCallerWhoseWriteFails(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		r, stream := newDirectRig(t, 10)
-		call := r.start("key")
+		// And when the writer is idle again, the next lone caller writes itself.
+		stream.gate = make(chan struct{})
+		conn.crowd = 1
+		lone := r.start("lone")
 		synctest.Wait()
+		require.Equal(t, 1, stream.writing(), "somebody writes")
+		lone.cancel()
+		synctest.Wait()
+		require.False(t, lone.ended(), "it is the caller")
 		close(stream.gate)
-		call.requireFailed(t, StageQueued, retry.NotSent, errBroken)
+		require.ErrorIs(t, lone.result(), context.Canceled)
 	})
 }
 
-// Only a caller that is alone on a stream of the system writes itself, and only where the write
-// cannot have to wait for the peer.
-func TestWhoWritesAlone(t *testing.T) {
-	alone := func(change func(c *Conn)) bool {
-		c := &Conn{direct: true}
-		c.pending.inFlight, c.queued, c.crowd = 1, 100, 1
-		change(c)
-		return c.alone()
+// appended are the frames of Gets of these keys.
+func appended(keys ...string) (frames []byte) {
+	for _, key := range keys {
+		frames = wire.AppendRequestV1(frames, &wire.Header{}, wire.Get, 0, wire.Blob(key))
 	}
-	require.True(t, alone(func(*Conn) {}))
-	require.True(t, alone(func(c *Conn) { c.queued, c.heard = 1<<40, 1<<40-directLimit }))
-	for name, change := range map[string]func(c *Conn){
-		"foreign stream":        func(c *Conn) { c.direct = false },
-		"others wait":           func(c *Conn) { c.pending.inFlight = 2 },
-		"others were answered":  func(c *Conn) { c.crowd = 2 },
-		"the peer has not read": func(c *Conn) { c.queued = c.heard + directLimit + 1 },
+	return frames
+}
+
+// Where answers come several at a time there are several callers, whose frames had better gather.
+func TestDirectWriteIsForLoneCallers(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		stream := newStubStream(math.MaxInt)
+		r := newDirectRig(t, stream, Options{})
+		calls := r.startInOrder(2)
+		stream.reads <- answersOf("key 0", "key 1")
+		for _, c := range calls {
+			c.requireAnswered(t)
+		}
+		stream.gate = make(chan struct{})
+		c := r.start("key")
+		synctest.Wait()
+		require.Equal(t, 1, stream.writing())
+		c.cancel()
+		require.ErrorIs(t, c.result(), context.Canceled, "the writer writes")
+		close(stream.gate)
+	})
+}
+
+func TestDirectWriteFails(t *testing.T) {
+	frame := len(appended("key 0"))
+	for _, written := range []int{0, 1, frame - 1} {
+		bubble(t, func(t *testing.T) {
+			r := newDirectRig(t, newStubStream(written), Options{})
+			c := r.start("key 0")
+			c.requireFailed(t, StageQueued, retry.NotSent, errBroken)
+			require.EqualValues(t, 1, r.node.Epoch())
+		})
+	}
+}
+
+// The connection dies during a caller's write: the caller is told as soon as it comes back.
+func TestDirectWriteWhileTheConnectionDies(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		stream := newStubStream(math.MaxInt)
+		stream.gate = make(chan struct{})
+		r := newDirectRig(t, stream, Options{})
+		writing := r.start("writing")
+		synctest.Wait()
+		queued := r.start("queued")
+		synctest.Wait()
+		close(stream.reads)
+		writing.requireFailed(t, StageAwaiting, retry.InDoubt, errBroken)
+		queued.requireFailed(t, StageQueued, retry.NotSent, errBroken)
+		require.EqualValues(t, 1, r.node.Epoch())
+	})
+}
+
+// So it is when the answer, the sweep or a Close comes before the write returns.
+func TestDirectWriteReturnsLate(t *testing.T) {
+	for name, c := range map[string]struct {
+		during func(r *rig, stream *stubStream)
+		want   error
+	}{
+		"answered": {func(_ *rig, stream *stubStream) { stream.reads <- answersOf("key") }, nil},
+		"out of time": {func(r *rig, _ *stubStream) {
+			time.Sleep(time.Second)
+			require.Zero(r.t, r.node.Stats().InFlight)
+		}, context.DeadlineExceeded},
+		"closed": {func(r *rig, _ *stubStream) { r.close() }, ErrClosed},
 	} {
-		require.False(t, alone(change), name)
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				stream := newStubStream(math.MaxInt)
+				stream.gate = make(chan struct{})
+				r := newDirectRig(t, stream, Options{})
+				call := r.startWith(withDeadline("key", 100*time.Millisecond))
+				synctest.Wait()
+				c.during(r, stream)
+				synctest.Wait()
+				close(stream.gate)
+				require.ErrorIs(t, call.result(), c.want)
+			})
+		})
 	}
+}
+
+// A caller does not write itself if that could make it wait for the peer, which its context could not
+// end: what the peer has not read for sure must fit into the smallest of buffers.
+func TestDirectWriteNeverWaitsForThePeer(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, Options{SilenceLimit: time.Hour})
+		p := r.connect() // and read nothing
+		conn := r.conn()
+		conn.direct = true
+		for i := range 200 {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+			began := time.Now()
+			err := r.node.Call(ctx, &newGet(large(fmt.Sprint("key ", i), 1000)).Request)
+			cancel()
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			require.Equal(t, time.Millisecond, time.Since(began))
+		}
+		require.NotZero(t, queuedBytes(conn), "the network has no room any more")
+		// An answer shows that the peer has read: callers may write again.
+		last := r.start("last")
+		for {
+			if a := p.mustNext(); a.key == "last" {
+				p.write(a.answer())
+				break
+			}
+		}
+		last.requireAnswered(t)
+		conn.mu.Lock()
+		require.LessOrEqual(t, conn.queued-conn.heard, uint64(directLimit))
+		conn.mu.Unlock()
+	})
+}
+
+// Close waits for a connection that dies of a caller's write, as for any other.
+func TestDirectWriteFailsDuringClose(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		stream := newStubStream(0)
+		stream.closing = make(chan struct{})
+		log := recorder{node: func() *Node { return nil }, lines: make(chan string, 10)}
+		r := newDirectRig(t, stream, Options{Logger: slog.New(log)})
+		c := r.start("key")
+		synctest.Wait()
+		require.True(t, c.ended(), "it need not wait for the stream to close")
+		c.requireFailed(t, StageQueued, retry.NotSent, errBroken)
+		time.AfterFunc(time.Second, func() { close(stream.closing) })
+		began := time.Now()
+		require.NoError(t, r.pool.Close(t.Context()))
+		require.Equal(t, time.Second, time.Since(began))
+		require.Len(t, log.lines, 3)
+		close(log.lines) // a line more would panic
+	})
 }

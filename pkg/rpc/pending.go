@@ -88,7 +88,7 @@ func (p *pendingCalls) take(seq int32) (c *call, late bool) {
 		return nil, false
 	}
 	s.abandoned--
-	if s.abandoned == 0 && s.call == nil && p.exhausted(s) {
+	if s.abandoned == 0 && p.exhausted(s) {
 		p.reopen(index)
 	}
 	return nil, true

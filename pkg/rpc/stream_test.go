@@ -20,8 +20,9 @@ type stubStream struct {
 	closed   chan struct{}
 	once     sync.Once
 
-	mu   sync.Mutex
-	room int // bytes that can still be written
+	mu     sync.Mutex
+	room   int // bytes that can still be written
+	writes int // under way
 }
 
 func newStubStream(room int) *stubStream {
@@ -38,7 +39,22 @@ func (s *stubStream) dialled() DialFunc {
 	}
 }
 
+// writing returns the number of writes that are under way.
+func (s *stubStream) writing() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.writes
+}
+
+func (s *stubStream) count(writes int) {
+	s.mu.Lock()
+	s.writes += writes
+	s.mu.Unlock()
+}
+
 func (s *stubStream) Write(b []byte) (int, error) {
+	s.count(1)
+	defer s.count(-1)
 	if s.gate != nil {
 		select {
 		case <-s.gate:

@@ -118,8 +118,8 @@ func TestSweepStopsWithTheConnection(t *testing.T) {
 		p.mustNext()
 		p.close()
 		require.Error(t, c.result())
-		time.Sleep(time.Minute)
-		require.Zero(t, conn.sweep.tick)
+		synctest.Wait()
+		require.False(t, conn.sweep.timer.Stop(), "the timer was left")
 		// The timer may have fired just before, and its goroutine come late.
 		conn.sweep.unanswered = true
 		conn.runSweep()
