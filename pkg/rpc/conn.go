@@ -258,9 +258,11 @@ func (c *Conn) die(cause error) {
 // byUs says whether a connection died because the client had no more use for it.
 func byUs(cause error) bool { return errors.Is(cause, ErrRetired) || errors.Is(cause, ErrClosed) }
 
-// dieSoon is die for those who hold the mutex, on a living connection.
+// dieSoon is die for those who hold the mutex.
 func (c *Conn) dieSoon(cause error) {
-	c.running.Go(func() { c.die(cause) }) // its goroutines still run, so nobody has waited yet
+	if c.cause == nil { // so the goroutines of the connection still run, and nobody has waited for all
+		c.running.Go(func() { c.die(cause) })
+	}
 }
 
 // retire lets the calls in flight finish, accepts no new ones, and then dies with ErrRetired.
@@ -281,7 +283,7 @@ func (c *Conn) retireLocked() {
 
 // dieIfRetired starts the death of a retired connection whose last call is gone. The mutex is held.
 func (c *Conn) dieIfRetired() {
-	if c.retired && c.cause == nil && c.pending.inFlight == 0 {
+	if c.retired && c.pending.inFlight == 0 {
 		c.dieSoon(ErrRetired)
 	}
 }

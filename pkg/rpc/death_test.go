@@ -216,6 +216,8 @@ func TestDeathHappensOnce(t *testing.T) {
 		require.ErrorIs(t, c.result(), errBroken)
 		synctest.Wait()
 		conn.die(errors.New("too late"))
+		conn.running = nil // not to be used any more: somebody may have waited
+		conn.retire()
 		require.EqualValues(t, 1, r.node.Epoch())
 		require.Equal(t, r.node.Stats().LastError, conn.cause)
 	})

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"net"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,6 +23,7 @@ func newDirectRig(t *testing.T, stream *stubStream, options Options) *rig {
 	r := newRig(t, options)
 	require.NoError(t, r.node.Connect(t.Context()))
 	r.conn().direct = true
+	synctest.Wait() // the writer is idle
 	return r
 }
 
@@ -92,6 +94,53 @@ func TestDirectWriteIsForLoneCallers(t *testing.T) {
 	})
 }
 
+// So it is when another call is in flight.
+func TestDirectWriteIsForTheOnlyCaller(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		stream := newStubStream(math.MaxInt)
+		r := newDirectRig(t, stream, Options{})
+		r.startInOrder(1)
+		stream.gate = make(chan struct{})
+		c := r.start("key")
+		synctest.Wait()
+		require.Equal(t, 1, stream.writing())
+		c.cancel()
+		require.ErrorIs(t, c.result(), context.Canceled, "the writer writes")
+		close(stream.gate)
+	})
+}
+
+// hookStream is a stream that does something else instead of a write.
+type hookStream struct {
+	net.Conn
+	write func()
+}
+
+func (s hookStream) Write(b []byte) (int, error) {
+	s.write()
+	return len(b), nil
+}
+
+// Frames that came during a caller's write are the writer's, who is on its way: nobody else may think
+// that it is idle.
+func TestDirectWriteLeavesTheRestToTheWriter(t *testing.T) {
+	for _, more := range []bool{true, false} {
+		c := &Conn{kick: make(chan struct{}, 1), options: &Options{}, out: appended("key")}
+		c.stream = hookStream{write: func() {
+			c.mu.Lock() // which is free during a write
+			if more {
+				c.out = append(c.out, appended("other key")...)
+			}
+			c.mu.Unlock()
+		}}
+		c.mu.Lock()
+		c.writeDirect()
+		require.Equal(t, more, len(c.out) > 0)
+		require.Equal(t, !more, c.writerIdle)
+		require.Equal(t, more, len(c.kick) == 1)
+	}
+}
+
 func TestDirectWriteFails(t *testing.T) {
 	frame := len(appended("key 0"))
 	for _, written := range []int{0, 1, frame - 1} {
@@ -157,7 +206,9 @@ func TestDirectWriteNeverWaitsForThePeer(t *testing.T) {
 		r := newRig(t, Options{SilenceLimit: time.Hour})
 		p := r.connect() // and read nothing
 		conn := r.conn()
+		require.False(t, conn.direct, "nothing is known about foreign streams")
 		conn.direct = true
+		synctest.Wait()
 		for i := range 200 {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 			began := time.Now()

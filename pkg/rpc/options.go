@@ -19,9 +19,9 @@ type Options struct {
 	Dial DialFunc
 	// DialTimeout bounds one dial. Default 2 s.
 	DialTimeout time.Duration
-	// ConnectionsPerNode is the number of connections to each node, 1 to 64. Default 1, which serves
-	// a million requests per second; more help where one TCP stream is the bottleneck. Each costs
-	// two goroutines and 64 KiB for reading, besides what is in flight.
+	// ConnectionsPerNode is the number of connections to each node, 1 to 64. Default 1, which carries
+	// hundreds of thousands of requests per second; more help where one TCP stream is the bottleneck.
+	// Each costs two goroutines and 64 KiB for reading, besides what is in flight.
 	ConnectionsPerNode int
 	// Window is the number of requests in flight per connection, 1 to 65535. Default 4096. Callers
 	// beyond it wait. Smaller: less memory when a node stalls, earlier back-pressure.

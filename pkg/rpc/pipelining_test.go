@@ -123,6 +123,19 @@ func TestPipeliningCoalescesUnderLoad(t *testing.T) {
 	require.Less(t, stats.Flushes, stats.Sent/2)
 }
 
+// A large request leaves no large buffers behind.
+func TestPipeliningKeepsNoLargeBuffers(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, Options{})
+		serve(t, r.network, echo)
+		r.call("small")
+		for range 3 {
+			r.call(large("large", 2<<20))
+		}
+		require.LessOrEqual(t, cap(r.conn().out)+cap(r.conn().spare), 2*largeBuffer)
+	})
+}
+
 // A server refuses some requests: the others around them are not affected.
 func TestPipeliningMixesAnswersAndRefusals(t *testing.T) {
 	r := newRig(t, Options{})

@@ -69,11 +69,13 @@ func (c *Conn) alone() bool {
 func (c *Conn) writeDirect() {
 	batch := c.take()
 	c.mu.Unlock()
-	if err := c.write(batch); err != nil {
-		c.die(err) // which finishes the caller's own call, too
+	err := c.write(batch)
+	c.mu.Lock()
+	if err != nil {
+		c.dieSoon(err) // which finishes the caller's own call, too, and may take longer than it waits
+		c.mu.Unlock()
 		return
 	}
-	c.mu.Lock()
 	more := len(c.out) > 0 // from callers that took us for the writer
 	c.writerIdle = !more
 	c.mu.Unlock()
