@@ -95,7 +95,7 @@ func (t *Table) persist(ctx context.Context, op *operation, routing *routingVers
 // await waits for the moment to try again after a failed try, or returns the reason why there is none. A retry costs
 // a token of the budget only if the failed try may have reached a server: what was not sent burdens
 // nobody, and a lost node must not use up the tokens of all who wait for it.
-func (t *Table) await(ctx context.Context, op *operation, patience *retry.Patience, routing *routingVersion, failed verdict) error {
+func (t *Table) await(ctx context.Context, op *operation, patience *retry.Patience, routing *routingVersion, failed failedTry) error {
 	policy := &t.client.settings.Retry
 	action, deadline := policy.Decide(failed.row, failed.outcome, op.idempotent), op.deadline
 	if action == retry.Refresh {
@@ -147,16 +147,16 @@ func (t *Table) awaitNews(ctx context.Context, routing *routingVersion, why meta
 	return nil
 }
 
-// verdict is what the failure of one try means: its row of the retry table, and what is left in doubt.
-type verdict struct {
+// failedTry is what the failure of one try means: its row of the retry table, and what is left in doubt.
+type failedTry struct {
 	err     error
 	row     retry.Row
 	outcome Outcome
 }
 
-func judge(err error) verdict {
+func judge(err error) failedTry {
 	row, outcome := classify(err)
-	return verdict{err: err, row: row, outcome: outcome}
+	return failedTry{err: err, row: row, outcome: outcome}
 }
 
 func classify(err error) (retry.Row, Outcome) {
@@ -206,7 +206,7 @@ func reason(row retry.Row) meta.Reason {
 }
 
 // failure is the error of an operation that ends after a failed try, for the reason why.
-func (t *Table) failure(op *operation, failed verdict, why error) error {
+func (t *Table) failure(op *operation, failed failedTry, why error) error {
 	last := failed.err
 	e := t.describe(op, failed.outcome)
 	var refusal *rpc.ServerError

@@ -2,6 +2,7 @@ package pegasus
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"sync"
@@ -170,7 +171,7 @@ func (t *Table) TTL(ctx context.Context, hashKey, sortKey []byte) (left time.Dur
 // Exist says whether a record exists. It transfers no value.
 func (t *Table) Exist(ctx context.Context, hashKey, sortKey []byte) (bool, error) {
 	_, _, err := t.timeToLive(ctx, "exist", hashKey, sortKey)
-	if err == ErrNotFound { //nolint:errorlint // returned bare, see its definition
+	if errors.Is(err, ErrNotFound) {
 		return false, nil
 	}
 	return err == nil, err
