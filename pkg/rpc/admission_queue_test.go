@@ -90,9 +90,7 @@ func (m *queueModel) expire(t *rapid.T) {
 			t.Fatalf("told %v of a deadline that has passed: %v", told, late)
 		}
 		if late {
-			if err := <-w.admitted; err != context.DeadlineExceeded { //nolint:errorlint // the very error is passed on
-				t.Fatalf("told %v", err)
-			}
+			require.ErrorIs(t, <-w.admitted, context.DeadlineExceeded)
 			m.remove(i)
 		}
 	}

@@ -27,7 +27,8 @@ type Options struct {
 	// beyond it wait. Smaller: less memory when a node stalls, earlier back-pressure.
 	Window int
 	// MaxQueuedBytes bounds the requests that wait for the writer of one connection: a caller waits
-	// while there are more. Default 4 MiB. A single request may be larger.
+	// while there are more. Default 4 MiB. A single request may be larger, and up to 16 callers that
+	// waited are let in together before it shows how much they bring.
 	MaxQueuedBytes int
 	// MaxResponseBytes is the largest answer accepted; a larger one is a protocol violation.
 	// Default 128 MiB. Memory grows with the bytes that arrive, not with the length announced.

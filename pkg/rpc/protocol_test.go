@@ -211,17 +211,19 @@ func TestProtocolBufferShrinks(t *testing.T) {
 
 // An answer that cannot be decoded fails its own call only.
 func TestProtocolResultThatCannotBeDecoded(t *testing.T) {
-	for name, damage := range map[string]func([]byte) []byte{
-		"no struct":           func(f []byte) []byte { return changed(f, len(f)-len(valueOf("key 1"))-28, 11) },
-		"cut short":           func(f []byte) []byte { return resized(f[:len(f)-1]) },
-		"bytes after the end": func(f []byte) []byte { return resized(append(f, 0)) },
+	for name, damaged := range map[string]func(asked) []byte{
+		"another type": func(a asked) []byte {
+			return wire.AppendResponse(nil, wire.ErrOK, a.method, a.sequence, wire.Int64(1))
+		},
+		"cut short":           func(a asked) []byte { return resized(a.answer()[:len(a.answer())-1]) },
+		"bytes after the end": func(a asked) []byte { return resized(append(a.answer(), 0)) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				r := newRig(t, Options{})
 				p := r.connect()
 				calls := r.startInOrder(3)
-				p.write(p.mustNext().answer(), damage(p.mustNext().answer()), p.mustNext().answer())
+				p.write(p.mustNext().answer(), damaged(p.mustNext()), p.mustNext().answer())
 				calls[0].requireAnswered(t)
 				var unreadable *ResultError
 				require.ErrorAs(t, calls[1].result(), &unreadable)

@@ -5,10 +5,10 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net"
+	"runtime"
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -170,7 +170,7 @@ func TestTCPPeerThatDoesNotRead(t *testing.T) {
 		})
 	}
 	for node.Stats().Waiting == 0 {
-		time.Sleep(time.Millisecond) // until the system takes no more
+		runtime.Gosched() // until the system takes no more
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
