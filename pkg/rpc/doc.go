@@ -12,7 +12,8 @@
 // reader goroutine decodes answers into what the caller provided and wakes it; it never waits for a
 // caller. Everything the three share (buffer, table of pending calls, admission, counters) is guarded
 // by one mutex per connection, held for nanoseconds and never across I/O or foreign code other than
-// the encoders of package wire.
+// the encoders of package wire. Who needs several mutexes takes those of the link, the Pool, the Node
+// and the connection in this order.
 //
 // # Invariants
 //

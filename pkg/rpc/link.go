@@ -149,7 +149,7 @@ func (l *link) lost(conn *Conn, cause error) {
 		return
 	}
 	l.mu.Lock()
-	if counters.received > 0 {
+	if counters.received > counters.unexpected {
 		l.failures, l.retryAt, l.failure = 0, time.Time{}, nil
 	} else {
 		l.pause(cause) // it was good for nothing, so it counts as a failed dial

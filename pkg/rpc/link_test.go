@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bridle-kv/bridle/pkg/retry"
+	"github.com/bridle-kv/bridle/pkg/rpc/wire"
 )
 
 func TestDialIsSharedByAllWhoNeedIt(t *testing.T) {
@@ -231,6 +232,9 @@ func TestDialStorm(t *testing.T) {
 		"closes at once":            func(*peer) {},
 		"closes at the request":     func(p *peer) { p.next() },
 		"answers what is no answer": func(p *peer) { p.next(); p.write(sized(0)) },
+		"says what nobody asked for": func(p *peer) {
+			p.write(asked{method: wire.ClearScanner, sequence: onewaySequence}.refusal(wire.ErrBusy))
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
