@@ -71,6 +71,33 @@ func (c *coder) i64(id int16, value *int64) {
 	}
 }
 
+// optionalI32 is left out unless present.
+func (c *coder) optionalI32(id int16, value *int32, present *bool) {
+	if c.reader == nil {
+		if *present {
+			c.dst = appendI32Field(c.dst, id, *value)
+		}
+	} else if c.reader.at(id, typeI32) {
+		*value, *present = c.reader.i32(), true
+		c.reader.nextField()
+	}
+}
+
+// optionalBool is left out if it is Absent.
+func (c *coder) optionalBool(id int16, value *OptionalBool) {
+	if c.reader == nil {
+		if *value != Absent {
+			c.dst = appendBoolField(c.dst, id, *value == Yes)
+		}
+	} else if c.reader.at(id, typeBool) {
+		*value = No
+		if c.reader.bool() {
+			*value = Yes
+		}
+		c.reader.nextField()
+	}
+}
+
 // u64 travels as an I64 of the same bits.
 func (c *coder) u64(id int16, value *uint64) {
 	if c.reader == nil {

@@ -54,6 +54,27 @@ var (
 	Put = NewMethod("RPC_RRDB_RRDB_PUT")
 	// Remove deletes one record: Blob (the raw key), UpdateResponse.
 	Remove = NewMethod("RPC_RRDB_RRDB_REMOVE")
+	// MultiGet reads records of one hash key: MultiGetRequest, MultiGetResponse.
+	MultiGet = NewMethod("RPC_RRDB_RRDB_MULTI_GET")
+	// BatchGet reads records of one partition: BatchGetRequest, BatchGetResponse.
+	BatchGet = NewMethod("RPC_RRDB_RRDB_BATCH_GET")
+	// SortKeyCount counts the records of one hash key: Blob (the hash key), CountResponse.
+	SortKeyCount = NewMethod("RPC_RRDB_RRDB_SORTKEY_COUNT")
+	// MultiPut writes records of one hash key: MultiPutRequest, UpdateResponse.
+	MultiPut = NewMethod("RPC_RRDB_RRDB_MULTI_PUT")
+	// MultiRemove deletes records of one hash key: MultiRemoveRequest, MultiRemoveResponse.
+	MultiRemove = NewMethod("RPC_RRDB_RRDB_MULTI_REMOVE")
+	// Incr adds to a number in one record: IncrRequest, IncrResponse.
+	Incr = NewMethod("RPC_RRDB_RRDB_INCR")
+	// CheckAndSet writes a record on a condition: CheckAndSetRequest, CheckResponse.
+	CheckAndSet = NewMethod("RPC_RRDB_RRDB_CHECK_AND_SET")
+	// CheckAndMutate changes records of one hash key on a condition: CheckAndMutateRequest,
+	// CheckResponse.
+	CheckAndMutate = NewMethod("RPC_RRDB_RRDB_CHECK_AND_MUTATE")
+	// GetScanner begins a scan: GetScannerRequest, ScanResponse.
+	GetScanner = NewMethod("RPC_RRDB_RRDB_GET_SCANNER")
+	// Scan continues a scan: ScanRequest, ScanResponse.
+	Scan = NewMethod("RPC_RRDB_RRDB_SCAN")
 	// ClearScanner frees a scan context: Int64 (the context id). It has no reply.
 	ClearScanner = NewMethod("RPC_RRDB_RRDB_CLEAR_SCANNER")
 )

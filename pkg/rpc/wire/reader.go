@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -53,6 +54,10 @@ func NewReader(data []byte) Reader { return Reader{data: data} }
 
 // Reset makes the Reader start anew over data, which it does not copy.
 func (r *Reader) Reset(data []byte) { *r = Reader{data: data} }
+
+// Own copies the bytes not yet read, so that what is decoded after it belongs to the caller, in one
+// piece of memory, and outlives the frame.
+func (r *Reader) Own() { r.data, r.offset = bytes.Clone(r.data[r.offset:]), 0 }
 
 // Err returns the first fault, a *[DecodeError], or nil.
 func (r *Reader) Err() error { return r.err }

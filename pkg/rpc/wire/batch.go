@@ -1,0 +1,113 @@
+package wire
+
+// FullKey names one record in a batch (full_key).
+type FullKey struct {
+	// HashKey has at most 65534 bytes.
+	HashKey []byte
+	// SortKey may be empty.
+	SortKey []byte
+}
+
+func (m *FullKey) fields(c *coder) {
+	c.blob(1, &m.HashKey)
+	c.blob(2, &m.SortKey)
+}
+
+func appendFullKey(dst []byte, m FullKey) []byte {
+	c := coder{dst: dst}
+	m.fields(&c)
+	return c.end()
+}
+
+func readFullKey(r *Reader) (m FullKey) {
+	for c := readStruct(r); c.more(); {
+		m.fields(&c)
+	}
+	return m
+}
+
+// FullData is one record in the answer to a batch (full_data). Decoded bytes point into the frame.
+type FullData struct {
+	// HashKey and SortKey are those of the request.
+	HashKey, SortKey []byte
+	// Value may be empty.
+	Value []byte
+}
+
+func (m *FullData) fields(c *coder) {
+	c.blob(1, &m.HashKey)
+	c.blob(2, &m.SortKey)
+	c.blob(3, &m.Value)
+}
+
+func appendFullData(dst []byte, m FullData) []byte {
+	c := coder{dst: dst}
+	m.fields(&c)
+	return c.end()
+}
+
+func readFullData(r *Reader) (m FullData) {
+	for c := readStruct(r); c.more(); {
+		m.fields(&c)
+	}
+	return m
+}
+
+// BatchGetRequest is the argument of BatchGet (batch_get_request). All keys must belong to the
+// partition addressed, which servers do not verify.
+type BatchGetRequest struct {
+	// Keys are the records wanted, at least one.
+	Keys []FullKey
+}
+
+func (m *BatchGetRequest) fields(c *coder) {
+	list(c, 1, &m.Keys, elements[FullKey]{typeStruct, 2*blobFieldSize + stopSize, appendFullKey, readFullKey})
+}
+
+// AppendField implements Arguments.
+func (m *BatchGetRequest) AppendField(dst []byte, id int16) []byte {
+	c := writeStruct(dst, id)
+	m.fields(&c)
+	return c.end()
+}
+
+// Decode implements Result.
+func (m *BatchGetRequest) Decode(r *Reader) {
+	*m = BatchGetRequest{}
+	for c := readStruct(r); c.more(); {
+		m.fields(&c)
+	}
+}
+
+// BatchGetResponse is the result of BatchGet (batch_get_response).
+type BatchGetResponse struct {
+	// Status is StatusOK also if no record exists.
+	Status Status
+	// Records are those that exist, in the order of the request. The bytes point into the frame.
+	Records []FullData
+	// Origin tells who answered.
+	Origin Origin
+}
+
+func (m *BatchGetResponse) fields(c *coder) {
+	c.i32(1, (*int32)(&m.Status))
+	list(c, 2, &m.Records, elements[FullData]{typeStruct, 3*blobFieldSize + stopSize, appendFullData, readFullData})
+	c.i32(3, &m.Origin.GPID.AppID)
+	c.i32(4, &m.Origin.GPID.PartitionIndex)
+	c.text(6, &m.Origin.Server)
+}
+
+// AppendField implements Arguments.
+func (m *BatchGetResponse) AppendField(dst []byte, id int16) []byte {
+	c := writeStruct(dst, id)
+	m.fields(&c)
+	return c.end()
+}
+
+// Decode implements Result.
+func (m *BatchGetResponse) Decode(r *Reader) {
+	*m = BatchGetResponse{}
+	for c := readStruct(r); c.more(); {
+		m.fields(&c)
+	}
+}
