@@ -105,24 +105,10 @@ func (t *Table) AppendGet(ctx context.Context, dst, hashKey, sortKey []byte) ([]
 	return s.get.value, nil
 }
 
-// SetOption changes one Set.
-type SetOption func(*setOptions)
-
-type setOptions struct{ ttl time.Duration }
-
-// WithTTL lets the record expire after the given time, rounded up to whole seconds. Servers know no
-// fractions: the seconds count from the last full one of this machine's clock, so that the record
-// may go up to a second early, and end by the server's clock. 0 means that it does not expire,
-// unless the table has a default TTL. A negative time, or one that ends after the year 2084, fails
-// with ErrInvalidTTL (docs/protocol.md, TTL).
-func WithTTL(ttl time.Duration) SetOption {
-	return func(o *setOptions) { o.ttl = ttl }
-}
-
 // Set writes a record, whether it exists or not; it overwrites value and TTL. An empty value is a
 // value. It fails with ErrTooLarge if the request would exceed Settings.MaxWriteBytes.
-func (t *Table) Set(ctx context.Context, hashKey, sortKey, value []byte, options ...SetOption) error {
-	expires, err := expiry(options)
+func (t *Table) Set(ctx context.Context, hashKey, sortKey, value []byte, options ...WriteOption) error {
+	expires, err := expiry(writeOptions(options).ttl)
 	if err != nil {
 		return t.invalid("set", err)
 	}
@@ -217,26 +203,17 @@ func (t *Table) verdict(op *operation, status wire.Status) error {
 }
 
 // expiry turns a TTL into the absolute form of the wire.
-func expiry(options []SetOption) (int32, error) {
-	if len(options) == 0 {
+func expiry(ttl time.Duration) (int32, error) {
+	if ttl < 0 {
+		return 0, fmt.Errorf("%w: %v", ErrInvalidTTL, ttl)
+	}
+	if ttl == 0 {
 		return 0, nil
 	}
-	var o setOptions
-	for _, option := range options {
-		if option != nil {
-			option(&o)
-		}
-	}
-	if o.ttl < 0 {
-		return 0, fmt.Errorf("%w: %v", ErrInvalidTTL, o.ttl)
-	}
-	if o.ttl == 0 {
-		return 0, nil
-	}
-	seconds := int64((o.ttl-1)/time.Second) + 1
+	seconds := int64((ttl-1)/time.Second) + 1
 	expires := time.Now().Unix() - wire.ExpireEpoch + seconds
 	if expires <= 0 || expires > math.MaxInt32 {
-		return 0, fmt.Errorf("%w: %v", ErrInvalidTTL, o.ttl)
+		return 0, fmt.Errorf("%w: %v", ErrInvalidTTL, ttl)
 	}
 	return int32(expires), nil
 }

@@ -34,7 +34,7 @@ func TestDefect43TTLIsRoundedUp(t *testing.T) {
 			require.Equal(t, now+seconds, int64(sent.ExpireSeconds), "%v", ttl)
 			require.False(t, sent.Internal)
 		}
-		for _, options := range [][]pegasus.SetOption{nil, {}, {nil}, {pegasus.WithTTL(0)}, {pegasus.WithTTL(time.Hour), pegasus.WithTTL(0)}} {
+		for _, options := range [][]pegasus.WriteOption{nil, {}, {nil}, {pegasus.WithTTL(0)}, {pegasus.WithTTL(time.Hour), pegasus.WithTTL(0)}} {
 			require.NoError(t, s.table.Set(t.Context(), []byte("key"), nil, nil, options...))
 			require.Zero(t, sent.ExpireSeconds)
 		}
