@@ -112,19 +112,29 @@ func (o MetadataOption) applyToRead(to *callOptions)  { to.metadata = o.metadata
 func (o MetadataOption) applyToWrite(to *callOptions) { to.metadata = o.metadata }
 func (o MetadataOption) applyToIncr(to *callOptions)  { to.metadata = o.metadata }
 
-func readOptions(options []ReadOption) (o callOptions) {
-	for _, option := range options {
-		if option != nil {
-			option.applyToRead(&o)
-		}
+// The functions below return a value, and do their work in another function, so that a call without
+// options allocates nothing.
+
+func readOptions(options []ReadOption) callOptions {
+	if len(options) == 0 {
+		return callOptions{}
 	}
-	return o
+	return *gather(options, ReadOption.applyToRead)
 }
 
-func writeOptions(options []WriteOption) (o callOptions) {
+func writeOptions(options []WriteOption) callOptions {
+	if len(options) == 0 {
+		return callOptions{}
+	}
+	return *gather(options, WriteOption.applyToWrite)
+}
+
+func gather[T comparable](options []T, apply func(T, *callOptions)) *callOptions {
+	o := new(callOptions)
+	var none T
 	for _, option := range options {
-		if option != nil {
-			option.applyToWrite(&o)
+		if option != none {
+			apply(option, o)
 		}
 	}
 	return o
