@@ -64,13 +64,19 @@ type Key struct {
 }
 
 // ReadOption is a rare setting of a read.
-type ReadOption interface{ applyToRead(o *callOptions) }
+type ReadOption interface {
+	applyToRead(o callOptions) callOptions
+}
 
 // WriteOption is a rare setting of a write.
-type WriteOption interface{ applyToWrite(o *callOptions) }
+type WriteOption interface {
+	applyToWrite(o callOptions) callOptions
+}
 
 // IncrOption is a rare setting of Incr.
-type IncrOption interface{ applyToIncr(o *callOptions) }
+type IncrOption interface {
+	applyToIncr(o callOptions) callOptions
+}
 
 // callOptions is what the options of one call come to.
 type callOptions struct {
@@ -89,8 +95,15 @@ type TTLOption struct{ ttl time.Duration }
 // that ends after the year 2084, fails with ErrInvalidTTL (docs/protocol.md, TTL).
 func WithTTL(ttl time.Duration) TTLOption { return TTLOption{ttl} }
 
-func (o TTLOption) applyToWrite(to *callOptions) { to.ttl = o.ttl }
-func (o TTLOption) applyToIncr(to *callOptions)  { to.ttl = o.ttl }
+func (o TTLOption) applyToWrite(to callOptions) callOptions {
+	to.ttl = o.ttl
+	return to
+}
+
+func (o TTLOption) applyToIncr(to callOptions) callOptions {
+	to.ttl = o.ttl
+	return to
+}
 
 // ClearTTLOption is made by [WithoutTTL].
 type ClearTTLOption struct{}
@@ -99,7 +112,10 @@ type ClearTTLOption struct{}
 // if it has one, applies nevertheless.
 func WithoutTTL() ClearTTLOption { return ClearTTLOption{} }
 
-func (ClearTTLOption) applyToIncr(to *callOptions) { to.clearTTL = true }
+func (ClearTTLOption) applyToIncr(to callOptions) callOptions {
+	to.clearTTL = true
+	return to
+}
 
 // MetadataOption is made by [WithMetadata].
 type MetadataOption struct{ metadata *Metadata }
@@ -108,33 +124,35 @@ type MetadataOption struct{ metadata *Metadata }
 // when it then returns an error such as ErrNotFound. It costs one allocation.
 func WithMetadata(m *Metadata) MetadataOption { return MetadataOption{m} }
 
-func (o MetadataOption) applyToRead(to *callOptions)  { to.metadata = o.metadata }
-func (o MetadataOption) applyToWrite(to *callOptions) { to.metadata = o.metadata }
-func (o MetadataOption) applyToIncr(to *callOptions)  { to.metadata = o.metadata }
+func (o MetadataOption) applyToRead(to callOptions) callOptions {
+	to.metadata = o.metadata
+	return to
+}
 
-// The functions below return a value, and do their work in another function, so that a call without
-// options allocates nothing.
+func (o MetadataOption) applyToWrite(to callOptions) callOptions {
+	to.metadata = o.metadata
+	return to
+}
+
+func (o MetadataOption) applyToIncr(to callOptions) callOptions {
+	to.metadata = o.metadata
+	return to
+}
 
 func readOptions(options []ReadOption) callOptions {
-	if len(options) == 0 {
-		return callOptions{}
-	}
-	return *gather(options, ReadOption.applyToRead)
+	return gather(options, ReadOption.applyToRead)
 }
 
 func writeOptions(options []WriteOption) callOptions {
-	if len(options) == 0 {
-		return callOptions{}
-	}
-	return *gather(options, WriteOption.applyToWrite)
+	return gather(options, WriteOption.applyToWrite)
 }
 
-func gather[T comparable](options []T, apply func(T, *callOptions)) *callOptions {
-	o := new(callOptions)
+// gather passes the options on by value: a pointer would cost every call an allocation.
+func gather[T comparable](options []T, apply func(T, callOptions) callOptions) (o callOptions) {
 	var none T
 	for _, option := range options {
 		if option != none {
-			apply(option, o)
+			o = apply(option, o)
 		}
 	}
 	return o
