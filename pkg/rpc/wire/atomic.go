@@ -204,8 +204,6 @@ func readMutate(r *Reader) (m Mutate) {
 	return m
 }
 
-const minMutateSize = 2*i32FieldSize + 2*blobFieldSize + stopSize
-
 // CheckAndMutateRequest is the argument of CheckAndMutate (check_and_mutate_request).
 type CheckAndMutateRequest struct {
 	// HashKey has at most 65534 bytes.
@@ -227,7 +225,7 @@ func (m *CheckAndMutateRequest) fields(c *coder) {
 	c.blob(2, &m.CheckSortKey)
 	c.i32(3, (*int32)(&m.CheckType))
 	c.blob(4, &m.CheckOperand)
-	list(c, 5, &m.Mutations, elements[Mutate]{typeStruct, minMutateSize, appendMutate, readMutate})
+	list(c, 5, &m.Mutations, elements[Mutate]{typeStruct, mutateSize, appendMutate, readMutate})
 	c.bool(6, &m.ReturnCheckValue)
 }
 

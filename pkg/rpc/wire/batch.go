@@ -61,7 +61,7 @@ type BatchGetRequest struct {
 }
 
 func (m *BatchGetRequest) fields(c *coder) {
-	list(c, 1, &m.Keys, elements[FullKey]{typeStruct, 2*blobFieldSize + stopSize, appendFullKey, readFullKey})
+	list(c, 1, &m.Keys, elements[FullKey]{typeStruct, fullKeySize, appendFullKey, readFullKey})
 }
 
 // AppendField implements Arguments.
@@ -91,7 +91,7 @@ type BatchGetResponse struct {
 
 func (m *BatchGetResponse) fields(c *coder) {
 	c.i32(1, (*int32)(&m.Status))
-	list(c, 2, &m.Records, elements[FullData]{typeStruct, 3*blobFieldSize + stopSize, appendFullData, readFullData})
+	list(c, 2, &m.Records, elements[FullData]{typeStruct, fullDataSize, appendFullData, readFullData})
 	c.i32(3, &m.Origin.GPID.AppID)
 	c.i32(4, &m.Origin.GPID.PartitionIndex)
 	c.text(6, &m.Origin.Server)

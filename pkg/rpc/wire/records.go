@@ -35,7 +35,7 @@ func readKeyValue(r *Reader) (m KeyValue) {
 
 // keyValues is a list of records.
 func (c *coder) keyValues(id int16, value *[]KeyValue) {
-	list(c, id, value, elements[KeyValue]{typeStruct, 2*blobFieldSize + stopSize, appendKeyValue, readKeyValue})
+	list(c, id, value, elements[KeyValue]{typeStruct, keyValueSize, appendKeyValue, readKeyValue})
 }
 
 // blobs is a list of bare bytes.
