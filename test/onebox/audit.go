@@ -70,10 +70,10 @@ func (k *connection) undecodable(op *operation, err error) bool {
 	return false
 }
 
-// auditHash checks the partition hash. A server that applies a write checks it as well, but lets 0
-// pass.
+// auditHash checks the partition hash. A server that applies a single put or remove checks it as well,
+// but lets 0 pass.
 func (k *connection) auditHash(op *operation, call call) bool {
-	hash, ok, err := call.hash()
+	hash, ok, err := call.hash(&k.request.Header)
 	got := k.request.Header.PartitionHash
 	switch {
 	case err != nil:
@@ -81,7 +81,7 @@ func (k *connection) auditHash(op *operation, call call) bool {
 		return false
 	case !ok || hash == got:
 		return true
-	case op.kind == writeOperation && got != 0:
+	case op.strict && got != 0:
 		k.abort("partition hash %#x instead of %#x aborts a server", got, hash)
 		return false
 	}

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"go.uber.org/atomic"
 )
 
 // Cluster is a whole Pegasus cluster. All its methods are safe for concurrent use.
@@ -15,6 +17,8 @@ import (
 // path of a data request never takes. Locks are taken in the order Cluster.mu, partition.mu,
 // replica.mu.
 type Cluster struct {
+	iterationLimit atomic.Int64 // first, for its alignment
+
 	config  Config
 	network addresses
 	audit   auditor
@@ -117,6 +121,19 @@ func (c *Cluster) after(delay time.Duration, f func()) {
 			}
 		})
 	}
+}
+
+// LimitIterations makes a range read, scan or count run out of time once it has examined so many
+// records, as real servers do after 30 s; 0, the default, means never (docs/protocol.md, multi_get and
+// batch semantics).
+func (c *Cluster) LimitIterations(records int) { c.iterationLimit.Store(int64(records)) }
+
+// iterations returns how many records a request can examine in its time.
+func (c *Cluster) iterations() int {
+	if limit := c.iterationLimit.Load(); limit > 0 {
+		return int(limit)
+	}
+	return never
 }
 
 // MetaAddresses returns the addresses of the meta servers that a client is configured with: those of

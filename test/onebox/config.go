@@ -4,6 +4,8 @@ import (
 	"context"
 	"net"
 	"time"
+
+	"github.com/bridle-kv/bridle/pkg/rpc/wire"
 )
 
 // Config describes a cluster. The zero value is a good one: three meta and three replica servers on
@@ -40,6 +42,10 @@ type Config struct {
 	// MinReplicas is the number of live replicas, the primary included, that a write needs
 	// (mutation_2pc_min_replica_count); default 2. A table with one replica needs 1 here.
 	MinReplicas int
+	// FirstContext returns the id of the first scan context of a server's replica; those that follow
+	// count up from it. Nil means numbers as real servers take them, a multiple of 2^32 that is
+	// negative for about half of the replicas, but the same ones each time that the addresses are.
+	FirstContext func(server *Node, gpid wire.GPID) int64
 }
 
 // Network is where servers listen and clients dial. Addresses are "IPv4:port".
@@ -71,6 +77,9 @@ func (c Config) withDefaults() Config {
 	c.MinReplicas = defaultTo(c.MinReplicas, 2)
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.FirstContext == nil {
+		c.FirstContext = firstContext
 	}
 	if c.HostName == nil {
 		c.HostName = (*Node).Name

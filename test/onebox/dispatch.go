@@ -11,9 +11,10 @@ const maxOperations = 32
 type operationKind int
 
 const (
-	metaOperation  operationKind = iota // on meta servers, without a lock
-	readOperation                       // on a replica, under replica.mu for reading
-	writeOperation                      // on a primary, under partition.mu
+	metaOperation         operationKind = iota // on meta servers, without a lock
+	readOperation                              // on a replica, under replica.mu for reading
+	unlockedReadOperation                      // on a replica, admitted under replica.mu but executed without
+	writeOperation                             // on a primary, under partition.mu
 )
 
 // operation is an RPC that the cluster knows. To add one, add a row to allOperations.
@@ -21,6 +22,7 @@ type operation struct {
 	kind    operationKind
 	method  *wire.Method
 	silent  bool // no reply on success
+	strict  bool // a wrong partition hash aborts the server
 	newCall func() call
 	index   int
 }
@@ -31,7 +33,7 @@ type call interface {
 	arguments() wire.Result
 	// hash returns the partition hash that belongs to the arguments; ok is false if any will do, and
 	// err tells why a real server would not survive the arguments.
-	hash() (hash uint64, ok bool, err error)
+	hash(header *wire.Header) (hash uint64, ok bool, err error)
 	// execute carries the operation out, under the lock that goes with its kind.
 	execute(x *execution) wire.Arguments
 	// blank returns an empty success.
@@ -43,7 +45,8 @@ type call interface {
 type row[A, R any] struct {
 	method  *wire.Method
 	silent  bool
-	hash    func(*A) (uint64, error)
+	strict  bool
+	hash    func(*A, *wire.Header) (uint64, error)
 	origin  func(*R) *wire.Origin
 	execute func(x *execution, in *A, out *R)
 }
@@ -57,7 +60,7 @@ func newOperation[A, R any, PA interface {
 	wire.Arguments
 }](kind operationKind, r row[A, R]) *operation {
 	return &operation{
-		kind: kind, method: r.method, silent: r.silent,
+		kind: kind, method: r.method, silent: r.silent, strict: r.strict,
 		newCall: func() call { return &typedCall[A, R, PA, PR]{row: &r} },
 	}
 }
@@ -76,11 +79,11 @@ type typedCall[A, R any, PA interface {
 
 func (c *typedCall[A, R, PA, PR]) arguments() wire.Result { return PA(&c.in) }
 
-func (c *typedCall[A, R, PA, PR]) hash() (uint64, bool, error) {
+func (c *typedCall[A, R, PA, PR]) hash(header *wire.Header) (uint64, bool, error) {
 	if c.row.hash == nil {
 		return 0, false, nil
 	}
-	hash, err := c.row.hash(&c.in)
+	hash, err := c.row.hash(&c.in, header)
 	return hash, true, err
 }
 
@@ -184,13 +187,17 @@ func (k *connection) serveRead(op *operation, call call, r *replica) {
 	var result wire.Arguments
 	r.mu.RLock()
 	verdict := r.admitRead(&k.request.Header)
-	if verdict.serve && op.kind != readOperation {
+	if verdict.serve && op.kind == metaOperation {
 		verdict = refused(wire.ErrHandlerNotFound)
 	}
-	if verdict.serve {
+	if verdict.serve && op.kind == readOperation {
 		result = call.execute(&k.run)
 	}
+	k.run.split = r.split
 	r.mu.RUnlock()
+	if verdict.serve && op.kind == unlockedReadOperation {
+		result = call.execute(&k.run)
+	}
 	// Values in the result are never changed once stored, so they can be encoded without the lock.
 	k.replyVerdict(op, verdict, result)
 }

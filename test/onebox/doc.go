@@ -33,7 +33,14 @@
 //	connection.go  a client's connection: batches of requests in, batches of replies out
 //	dispatch.go    what an RPC is, and the way of a request to it
 //	execution.go   what an RPC can use
-//	single.go      the RPCs of single records, and the table of all RPCs
+//	operations.go  the table of all RPCs, and the partition hash that belongs to each
+//	single.go      get, ttl, put, remove
+//	multi.go       multi_get, sortkey_count, batch_get, multi_put, multi_remove
+//	counter.go     incr
+//	check.go       check_and_set, check_and_mutate
+//	scan.go        get_scanner, scan, clear_scanner
+//	context.go     what a replica keeps of scans that are not complete
+//	walk.go        the steps of a server's iterator over a range
 //	meta.go        the answers of meta servers
 //	election.go    who leads the meta servers
 //	failover.go    what the death of a replica server entails

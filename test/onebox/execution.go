@@ -15,6 +15,12 @@ type execution struct {
 
 	replica *replica
 	origin  wire.Origin
+	split   splitCheck // as it was when the request was admitted
+	// The following are memory for reuse: a key, and the records of an answer.
+
+	key     []byte
+	records []wire.KeyValue
+	batch   []wire.FullData
 	// The following are set for writes only.
 
 	decree    int64 // the position that the write gets in the partition's log
@@ -44,10 +50,41 @@ func (c *Cluster) now() uint32 {
 // get returns the live record of a raw key.
 func (x *execution) get(key []byte) (record, bool) {
 	found, ok := x.replica.store.get(key)
-	return found, ok && !x.cluster.expired(found)
+	if ok && x.cluster.expired(found) {
+		return record{}, false
+	}
+	return found, ok
 }
 
-func (c *Cluster) expired(r record) bool { return r.expire > 0 && r.expire <= c.now() }
+func (c *Cluster) expired(r record) bool { return r.expire > 0 && r.expired(c.now()) }
+
+func (r *record) expired(now uint32) bool { return r.expire > 0 && r.expire <= now }
+
+// rawKey returns the raw key of a record of which the hash key is not too long.
+func rawKey(hashKey, sortKey []byte) []byte {
+	return appendRawKey(make([]byte, 0, 2+len(hashKey)+len(sortKey)), hashKey, sortKey)
+}
+
+// rawKey returns the raw key until the next call.
+func (x *execution) rawKey(hashKey, sortKey []byte) []byte {
+	x.key = appendRawKey(x.key[:0], hashKey, sortKey)
+	return x.key
+}
+
+func appendRawKey(dst, hashKey, sortKey []byte) []byte {
+	dst, err := wire.AppendKey(dst, hashKey, sortKey)
+	if err != nil {
+		panic(err) // auditHash lets no such request pass
+	}
+	return dst
+}
+
+// snapshot returns the records of the replica as they are now. It is for operations without a lock.
+func (x *execution) snapshot() *index {
+	x.replica.mu.Lock()
+	defer x.replica.mu.Unlock()
+	return x.replica.store.snapshot()
+}
 
 // put and remove add to the write. The key and the value are copied. An expiry of 0 means that of the
 // table.

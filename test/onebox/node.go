@@ -48,6 +48,7 @@ type Node struct {
 	disk               atomic.Int32 // a Disk
 	// reachable tells that the other servers can talk to this one.
 	reachable atomic.Bool
+	lives     atomic.Int32 // how often the process was started again
 
 	// The following are guarded by Cluster.mu.
 
@@ -136,6 +137,10 @@ func (n *Node) Restart() {
 	if n.process != nil || n.cluster.closed {
 		_ = listener.Close()
 		return
+	}
+	n.lives.Inc()
+	for _, r := range *n.hosted.Load() {
+		r.contexts.drop()
 	}
 	n.process, n.rebooted = startProcess(n, listener), true
 	n.changed()

@@ -18,7 +18,7 @@ const (
 // replica is one server's copy of a partition.
 //
 // partition.mu guards everything against change; readers that do not hold it take mu, and whoever
-// changes a field holds both.
+// changes a field holds both. A snapshot of the store changes no record; it is taken under mu alone.
 type replica struct {
 	node      *Node
 	partition *partition
@@ -34,6 +34,8 @@ type replica struct {
 	// decree is the position of the last write that the replica has, prepared or applied. The replica
 	// is complete if it is that of the partition.
 	decree int64
+
+	contexts contexts
 }
 
 // splitCheck decides whether a partition hash belongs to the partition (docs/protocol.md, partition
@@ -65,10 +67,15 @@ func (r *replica) admitHash(hash uint64) verdict {
 		return admitted
 	case r.split.switching:
 		return refused(wire.ErrSplitting)
-	case hash&r.split.mask != uint64(r.partition.gpid.PartitionIndex):
+	case !r.split.owns(r.partition, hash):
 		return refused(wire.ErrParentPartitionMisused)
 	}
 	return admitted
+}
+
+// owns tells whether a hash belongs to the partition.
+func (s *splitCheck) owns(p *partition, hash uint64) bool {
+	return hash&s.mask == uint64(p.gpid.PartitionIndex)
 }
 
 // complete tells whether the replica has every acknowledged write. The caller holds partition.mu.
@@ -106,7 +113,9 @@ func (r *replica) setRole(role role) {
 
 // copyFrom makes the replica as complete as the other. The caller holds partition.mu of both.
 func (r *replica) copyFrom(other *replica) {
+	other.mu.Lock()
 	copied := other.store.clone()
+	other.mu.Unlock()
 	for _, m := range other.prepared {
 		copied.apply(m)
 	}

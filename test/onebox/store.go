@@ -1,17 +1,31 @@
 package onebox
 
-import "github.com/google/btree"
+import (
+	"bytes"
+	"maps"
 
-// store holds the records of a replica: a map for point reads, and an ordered index of the keys,
-// which changes only when a key comes or goes.
+	"github.com/google/btree"
+)
+
+// store holds the records of a replica: a map for point reads, and an ordered index of the keys.
+//
+// Snapshots and clones share items with it. An item that they may share is never changed: it is older
+// than the store's generation, and a write replaces it. One that nobody shares is changed in place,
+// which spares the index.
 type store struct {
-	items map[string]*item
-	order *btree.BTreeG[*item]
+	items      map[string]*item
+	order      *index
+	generation int // counts snapshots and clones
 }
 
+// index is an ordered index of keys.
+type index = btree.BTreeG[*item]
+
+// item is a record with its key, which is never changed.
 type item struct {
-	key string
+	key []byte
 	record
+	generation int // that of the store when the item was made
 }
 
 // indexDegree is the fan-out of the ordered index.
@@ -20,7 +34,7 @@ const indexDegree = 32
 func newStore() *store {
 	return &store{
 		items: map[string]*item{},
-		order: btree.NewG(indexDegree, func(a, b *item) bool { return a.key < b.key }),
+		order: btree.NewG(indexDegree, func(a, b *item) bool { return bytes.Compare(a.key, b.key) < 0 }),
 	}
 }
 
@@ -36,29 +50,25 @@ func (s *store) apply(m mutation) {
 	found := s.items[string(m.key)]
 	switch {
 	case m.remove && found != nil:
-		delete(s.items, found.key)
+		delete(s.items, string(m.key))
 		s.order.Delete(found)
 	case m.remove:
-	case found != nil:
+	case found != nil && found.generation == s.generation:
 		found.record = m.record
 	default:
-		s.insert(string(m.key), m.record)
+		added := &item{m.key, m.record, s.generation}
+		s.items[string(m.key)] = added
+		s.order.ReplaceOrInsert(added)
 	}
 }
 
-func (s *store) insert(key string, value record) {
-	added := &item{key, value}
-	s.items[key] = added
-	s.order.ReplaceOrInsert(added)
+// snapshot returns the index as it is now. Later writes do not touch it.
+func (s *store) snapshot() *index {
+	s.generation++
+	return s.order.Clone()
 }
 
-// clone returns an independent copy; only values and keys, which never change, are shared.
+// clone returns an independent copy.
 func (s *store) clone() *store {
-	copied := newStore()
-	copied.items = make(map[string]*item, len(s.items))
-	s.order.Ascend(func(i *item) bool {
-		copied.insert(i.key, i.record)
-		return true
-	})
-	return copied
+	return &store{order: s.snapshot(), items: maps.Clone(s.items), generation: s.generation}
 }

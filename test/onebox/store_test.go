@@ -1,6 +1,7 @@
 package onebox
 
 import (
+	"bytes"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -37,12 +38,12 @@ func TestStoreIsAMapAndAnOrder(t *testing.T) {
 // contents returns the records in the order of the index, which must be that of the keys.
 func contents(t *rapid.T, s *store) map[string]record {
 	found := map[string]record{}
-	last := ""
+	var last []byte
 	s.order.Ascend(func(i *item) bool {
-		require.True(t, len(found) == 0 || last < i.key)
+		require.True(t, len(found) == 0 || bytes.Compare(last, i.key) < 0)
 		last = i.key
-		found[i.key] = i.record
-		same, ok := s.get([]byte(i.key))
+		found[string(i.key)] = i.record
+		same, ok := s.get(i.key)
 		require.True(t, ok)
 		require.Equal(t, i.record, same)
 		return true
