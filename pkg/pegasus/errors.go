@@ -29,10 +29,25 @@ var (
 	ErrNoPrimary = errors.New("partition has no primary")
 	// ErrHashKeyTooLong means that a hash key has more than 65534 bytes.
 	ErrHashKeyTooLong = wire.ErrHashKeyTooLong
-	// ErrTooLarge means that a write is larger than Settings.MaxWriteBytes.
-	ErrTooLarge = errors.New("write is too large")
+	// ErrHashKeyEmpty means that an operation on the records of one hash key was given an empty one.
+	// Records without a hash key are spread over the partitions by their sort keys, so that no server
+	// has all of them; only operations on one record reach them.
+	ErrHashKeyEmpty = errors.New("hash key is empty")
+	// ErrInvalidArgument means that an argument cannot be meant: a list is empty, a limit negative, a
+	// filter or check unknown.
+	ErrInvalidArgument = errors.New("invalid argument")
+	// ErrTooLarge means that a write is larger than Settings.MaxWriteBytes, or that the keys of a read
+	// have more than 1 GiB together.
+	ErrTooLarge = errors.New("request is too large")
 	// ErrInvalidTTL means that a TTL is negative, or ends beyond the year 2084, where expiry times end.
 	ErrInvalidTTL = errors.New("TTL out of range")
+	// ErrNotInteger means that Incr, or a check that compares integers, met a value or an operand that
+	// is no integer of 64 bits. Nothing was written.
+	ErrNotInteger = errors.New("value is not an integer")
+	// ErrNotCounted means that counting took the server too long, so that it gave up.
+	ErrNotCounted = errors.New("too many records to count in time")
+	// ErrBadAnswer means that an answer could be read but contradicts the request.
+	ErrBadAnswer = errors.New("answer does not fit the request")
 )
 
 // Outcome says what may have happened to an operation at the server.
@@ -53,7 +68,9 @@ const openTable = "open table"
 
 // Error is the failure of one operation. Use errors.Is and errors.As on it to get at the cause.
 type Error struct {
-	// Operation is the operation's name: "get", "set", "del", "ttl", "exist", "open table".
+	// Operation is the operation's name: "get", "set", "del", "ttl", "exist", "multi get",
+	// "multi get range", "multi get sort keys", "multi set", "multi del", "sort key count", "incr",
+	// "check and set", "check and mutate", "compare exchange", "open table".
 	Operation string
 	// Table is the table's name.
 	Table string
@@ -120,6 +137,19 @@ type StatusError struct {
 // Error implements error.
 func (e *StatusError) Error() string {
 	return fmt.Sprintf("storage status %d: %s", e.Status, retry.Storage(e.Status).Why)
+}
+
+// OverflowError is the failure of an Incr whose sum is no integer of 64 bits. The record is unchanged.
+type OverflowError struct {
+	// Value is the number that the record holds.
+	Value int64
+	// Increment is what was to be added.
+	Increment int64
+}
+
+// Error implements error.
+func (e *OverflowError) Error() string {
+	return fmt.Sprintf("%d plus %d overflows", e.Value, e.Increment)
 }
 
 // invalid is the error of an operation that was refused before anything was sent.

@@ -172,7 +172,7 @@ var failures = []failure{
 		fail: func(ctx context.Context, table *pegasus.Table) error {
 			return table.Set(ctx, nil, nil, make([]byte, 1<<20))
 		},
-		text: `pegasus: set in table "temp": write is too large: 1048633 bytes`,
+		text: `pegasus: set in table "temp": request is too large: 1048633 bytes`,
 		want: pegasus.Error{Operation: "set", Partition: -1},
 		is:   []error{pegasus.ErrTooLarge},
 	},

@@ -24,6 +24,15 @@ func (m *Metadata) fill(origin *wire.Origin, decree int64) {
 	}
 }
 
+// note is called by Decode methods, since the server's name lies in the connection's buffer and is gone
+// after them.
+func (m *Metadata) note(r *wire.Reader, origin *wire.Origin, decree int64) {
+	if r.Err() == nil {
+		m.fill(origin, decree)
+	}
+	origin.Server = nil
+}
+
 // FilterType says how a filter compares its pattern with a key.
 type FilterType = wire.FilterType
 
@@ -101,7 +110,7 @@ func (o TTLOption) applyToWrite(to callOptions) callOptions {
 }
 
 func (o TTLOption) applyToIncr(to callOptions) callOptions {
-	to.ttl = o.ttl
+	to.ttl, to.clearTTL = o.ttl, false
 	return to
 }
 
@@ -109,11 +118,11 @@ func (o TTLOption) applyToIncr(to callOptions) callOptions {
 type ClearTTLOption struct{}
 
 // WithoutTTL has Incr remove the record's expiry, which it keeps by default. The table's default TTL,
-// if it has one, applies nevertheless.
+// if it has one, applies nevertheless. Of WithTTL and WithoutTTL, the last one given counts.
 func WithoutTTL() ClearTTLOption { return ClearTTLOption{} }
 
 func (ClearTTLOption) applyToIncr(to callOptions) callOptions {
-	to.clearTTL = true
+	to.ttl, to.clearTTL = 0, true
 	return to
 }
 
@@ -141,6 +150,10 @@ func (o MetadataOption) applyToIncr(to callOptions) callOptions {
 
 func readOptions(options []ReadOption) callOptions {
 	return gather(options, ReadOption.applyToRead)
+}
+
+func incrOptions(options []IncrOption) callOptions {
+	return gather(options, IncrOption.applyToIncr)
 }
 
 func writeOptions(options []WriteOption) callOptions {

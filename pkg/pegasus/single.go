@@ -18,8 +18,8 @@ type single struct {
 	key    wire.Blob
 	put    wire.PutRequest
 	get    getResult
-	ttl    wire.TTLResponse
-	update wire.UpdateResponse
+	ttl    ttlResult
+	update updateResult
 }
 
 // AppendField implements wire.Arguments for the RPCs whose argument is the raw key.
@@ -28,8 +28,9 @@ func (s *single) AppendField(dst []byte, id int16) []byte { return s.key.AppendF
 // getResult receives the answer to a get straight in the caller's memory.
 type getResult struct {
 	wire.GetResponse
-	dst   []byte // what the caller brought
-	value []byte // dst and the value
+	dst      []byte // what the caller brought
+	value    []byte // dst and the value
+	metadata *Metadata
 }
 
 // Decode implements wire.Result. The response's value lies in the connection's buffer and is gone
@@ -39,7 +40,32 @@ func (g *getResult) Decode(r *wire.Reader) {
 	if r.Err() == nil {
 		g.value = append(g.dst, g.Value...)
 	}
-	g.Value, g.Origin.Server = nil, nil
+	g.Value = nil
+	g.metadata.note(r, &g.Origin, 0)
+}
+
+// ttlResult receives the answer to a TTL.
+type ttlResult struct {
+	wire.TTLResponse
+	metadata *Metadata
+}
+
+// Decode implements wire.Result.
+func (t *ttlResult) Decode(r *wire.Reader) {
+	t.TTLResponse.Decode(r)
+	t.metadata.note(r, &t.Origin, 0)
+}
+
+// updateResult receives the answer to a write that has no result of its own.
+type updateResult struct {
+	wire.UpdateResponse
+	metadata *Metadata
+}
+
+// Decode implements wire.Result.
+func (u *updateResult) Decode(r *wire.Reader) {
+	u.UpdateResponse.Decode(r)
+	u.metadata.note(r, &u.Origin, u.Decree)
 }
 
 var singlePool = sync.Pool{New: func() any { return new(single) }}
@@ -66,7 +92,7 @@ func (t *Table) begin(name string, method *wire.Method, hashKey, sortKey []byte)
 // left nothing behind.
 func (s *single) end() {
 	s.put, s.get = wire.PutRequest{}, getResult{}
-	s.update.Origin.Server, s.ttl.Origin.Server = nil, nil
+	s.update.metadata, s.ttl.metadata = nil, nil
 	s.partition, s.request.Result = nil, nil
 	if cap(s.key) > largeKey {
 		s.key = nil
@@ -76,8 +102,8 @@ func (s *single) end() {
 
 // Get returns the value of a record, or ErrNotFound. The value belongs to the caller; it is empty but
 // not nil for a record with an empty value.
-func (t *Table) Get(ctx context.Context, hashKey, sortKey []byte) ([]byte, error) {
-	value, err := t.AppendGet(ctx, nil, hashKey, sortKey)
+func (t *Table) Get(ctx context.Context, hashKey, sortKey []byte, options ...ReadOption) ([]byte, error) {
+	value, err := t.AppendGet(ctx, nil, hashKey, sortKey, options...)
 	if err == nil && value == nil {
 		value = []byte{}
 	}
@@ -88,13 +114,13 @@ func (t *Table) Get(ctx context.Context, hashKey, sortKey []byte) ([]byte, error
 // room in dst it allocates nothing. On errors, ErrNotFound included, it returns dst as it was; the
 // memory between its length and capacity may have been written. The client keeps no reference to dst
 // or to the keys.
-func (t *Table) AppendGet(ctx context.Context, dst, hashKey, sortKey []byte) ([]byte, error) {
+func (t *Table) AppendGet(ctx context.Context, dst, hashKey, sortKey []byte, options ...ReadOption) ([]byte, error) {
 	s, err := t.begin("get", wire.Get, hashKey, sortKey)
 	if err != nil {
 		return dst, err
 	}
 	defer s.end()
-	s.get.dst = dst
+	s.get.dst, s.get.metadata = dst, readOptions(options).metadata
 	s.request.Result = &s.get
 	if err := t.run(ctx, &s.operation); err != nil {
 		return dst, err
@@ -108,7 +134,8 @@ func (t *Table) AppendGet(ctx context.Context, dst, hashKey, sortKey []byte) ([]
 // Set writes a record, whether it exists or not; it overwrites value and TTL. An empty value is a
 // value. It fails with ErrTooLarge if the request would exceed Settings.MaxWriteBytes.
 func (t *Table) Set(ctx context.Context, hashKey, sortKey, value []byte, options ...WriteOption) error {
-	expires, err := expiry(writeOptions(options).ttl)
+	o := writeOptions(options)
+	expires, err := expiry(o.ttl)
 	if err != nil {
 		return t.invalid("set", err)
 	}
@@ -119,26 +146,28 @@ func (t *Table) Set(ctx context.Context, hashKey, sortKey, value []byte, options
 	defer s.end()
 	s.put = wire.PutRequest{Key: s.key, Value: value, ExpireSeconds: expires}
 	s.request.Arguments = &s.put
+	s.update.metadata = o.metadata
 	return t.write(ctx, s, wire.PutBodySize(len(s.key), len(value)))
 }
 
 // removeOverhead is the size in bytes of the body of a Remove without the raw key.
 var removeOverhead = wire.RequestOverhead(wire.Remove) + len(wire.Blob(nil).AppendField(nil, 1))
 
-// Del deletes a record. It is no error if there is none.
-func (t *Table) Del(ctx context.Context, hashKey, sortKey []byte) error {
+// Del deletes a record. It is no error if there is none. A TTL among the options means nothing to it.
+func (t *Table) Del(ctx context.Context, hashKey, sortKey []byte, options ...WriteOption) error {
 	s, err := t.begin("del", wire.Remove, hashKey, sortKey)
 	if err != nil {
 		return err
 	}
 	defer s.end()
+	s.update.metadata = writeOptions(options).metadata
 	return t.write(ctx, s, removeOverhead+len(s.key))
 }
 
 // write runs an operation whose body has the given size, and which is answered with an UpdateResponse.
 func (t *Table) write(ctx context.Context, s *single, size int) error {
-	if size > t.client.settings.MaxWriteBytes {
-		return t.invalid(s.name, fmt.Errorf("%w: %d bytes", ErrTooLarge, size))
+	if err := t.checkSize(size); err != nil {
+		return t.invalid(s.name, err)
 	}
 	s.idempotent = t.client.settings.RetryDoubtfulWrites
 	s.request.Result = &s.update
@@ -150,25 +179,26 @@ func (t *Table) write(ctx context.Context, s *single, size int) error {
 
 // TTL returns how long a record has to live by the server's clock, in whole seconds. expires is false
 // if the record stays for ever. A record that does not exist is ErrNotFound.
-func (t *Table) TTL(ctx context.Context, hashKey, sortKey []byte) (left time.Duration, expires bool, err error) {
-	return t.timeToLive(ctx, "ttl", hashKey, sortKey)
+func (t *Table) TTL(ctx context.Context, hashKey, sortKey []byte, options ...ReadOption) (left time.Duration, expires bool, err error) {
+	return t.timeToLive(ctx, "ttl", hashKey, sortKey, options)
 }
 
 // Exist says whether a record exists. It transfers no value.
-func (t *Table) Exist(ctx context.Context, hashKey, sortKey []byte) (bool, error) {
-	_, _, err := t.timeToLive(ctx, "exist", hashKey, sortKey)
+func (t *Table) Exist(ctx context.Context, hashKey, sortKey []byte, options ...ReadOption) (bool, error) {
+	_, _, err := t.timeToLive(ctx, "exist", hashKey, sortKey, options)
 	if errors.Is(err, ErrNotFound) {
 		return false, nil
 	}
 	return err == nil, err
 }
 
-func (t *Table) timeToLive(ctx context.Context, name string, hashKey, sortKey []byte) (time.Duration, bool, error) {
+func (t *Table) timeToLive(ctx context.Context, name string, hashKey, sortKey []byte, options []ReadOption) (time.Duration, bool, error) {
 	s, err := t.begin(name, wire.TTL, hashKey, sortKey)
 	if err != nil {
 		return 0, false, err
 	}
 	defer s.end()
+	s.ttl.metadata = readOptions(options).metadata
 	s.request.Result = &s.ttl
 	if err := t.run(ctx, &s.operation); err != nil {
 		return 0, false, err
@@ -197,9 +227,22 @@ func (t *Table) verdict(op *operation, status wire.Status) error {
 	if status == wire.StatusOK {
 		return nil
 	}
+	return t.answered(op, status, &StatusError{Status: status})
+}
+
+// answered is the error of an operation to which a server gave an answer that comes to a failure.
+func (t *Table) answered(op *operation, status wire.Status, cause error) error {
 	e := t.describe(op, Answered)
-	e.Status, e.Err = status, &StatusError{Status: status}
+	e.Status, e.Err = status, cause
 	return e
+}
+
+// checkSize refuses a write whose body is larger than servers accept.
+func (t *Table) checkSize(size int) error {
+	if size > t.client.settings.MaxWriteBytes {
+		return fmt.Errorf("%w: %d bytes", ErrTooLarge, size)
+	}
+	return nil
 }
 
 // expiry turns a TTL into the absolute form of the wire.
