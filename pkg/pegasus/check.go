@@ -2,8 +2,8 @@ package pegasus
 
 import (
 	"bytes"
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -154,7 +154,7 @@ func (t *Table) CheckAndSet(ctx context.Context, hashKey []byte, check Check, so
 
 func (t *Table) checkAndSet(ctx context.Context, name string, hashKey []byte, check Check, sortKey, value []byte, options *CheckOptions) (CheckResult, error) {
 	expires, err := expiry(options.TTL)
-	if err = errors.Join(err, check.validate(), checkHashKey(hashKey)); err != nil {
+	if err = cmp.Or(err, check.validate(), checkHashKey(hashKey)); err != nil {
 		return CheckResult{}, t.invalid(name, err)
 	}
 	x := checkAndSets.begin(name, wire.KeyHash(hashKey, nil), false)
@@ -182,7 +182,7 @@ func (t *Table) CheckAndMutate(ctx context.Context, hashKey []byte, check Check,
 		options = new(CheckOptions)
 	}
 	mutates, err := mutatesOf(mutations, options)
-	if err = errors.Join(err, check.validate(), checkHashKey(hashKey)); err != nil {
+	if err = cmp.Or(err, check.validate(), checkHashKey(hashKey)); err != nil {
 		return CheckResult{}, t.invalid(name, err)
 	}
 	x := checkAndMutates.begin(name, wire.KeyHash(hashKey, nil), false)

@@ -2,7 +2,6 @@ package pegasus
 
 import (
 	"context"
-	"errors"
 
 	"github.com/bridle-kv/bridle/pkg/rpc/wire"
 )
@@ -21,11 +20,8 @@ func (m *incrResult) Decode(r *wire.Reader) {
 
 var incrs = newExchanges[wire.IncrRequest, incrResult](wire.Incr)
 
-// keepsExpiry and clearsExpiry are what an incr says instead of an expiry time.
-const (
-	keepsExpiry  = 0
-	clearsExpiry = -1
-)
+// clearsExpiry is what an incr says instead of an expiry time to remove it. 0 keeps it.
+const clearsExpiry = -1
 
 // Incr adds to the number in a record, in one step of the server, and returns the sum. The value is
 // the number as text, decimal, or as C would read it in octal or hexadecimal; a record that does not
@@ -70,7 +66,7 @@ func (o *callOptions) newExpiry() (int32, error) {
 	if o.clearTTL {
 		return clearsExpiry, nil
 	}
-	return expiry(o.ttl) // of no TTL: keepsExpiry
+	return expiry(o.ttl)
 }
 
 // sum is the verdict on an incr. A value that is no number is answered with the same status as an
@@ -80,11 +76,8 @@ func (t *Table) sum(x *exchange[wire.IncrRequest, incrResult]) error {
 	if answer.Status != wire.StatusInvalidArgument {
 		return t.verdict(&x.operation, answer.Status)
 	}
-	cause := errors.New("")
-	if answer.NewValue != 0 {
-		cause = &OverflowError{Value: answer.NewValue, Increment: x.arguments.Increment}
-	} else {
-		cause = ErrNotInteger
+	if answer.NewValue == 0 {
+		return t.answered(&x.operation, answer.Status, ErrNotInteger)
 	}
-	return t.answered(&x.operation, answer.Status, cause)
+	return t.answered(&x.operation, answer.Status, &OverflowError{Value: answer.NewValue, Increment: x.arguments.Increment})
 }

@@ -1,8 +1,8 @@
 package pegasus
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"math"
 
@@ -97,7 +97,7 @@ func (t *Table) MultiGet(ctx context.Context, hashKey []byte, sortKeys [][]byte,
 		return nil, t.invalid(name, err)
 	}
 	records, complete, err := t.multiGet(ctx, name, limits{options.MaxCount, options.MaxBytes}, options.Metadata,
-		wire.MultiGetRequest{HashKey: hashKey, SortKeys: sortKeys, NoValue: options.NoValue})
+		wire.MultiGetRequest{HashKey: hashKey, SortKeys: sortKeys, NoValue: options.NoValue}, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -131,10 +131,11 @@ func (l limits) onWire() (count, bytes int32, err error) {
 	return int32(min(l.count, math.MaxInt32)), int32(min(l.bytes, math.MaxInt32)), nil
 }
 
-// multiGet is what all reads through the RPC of that name have in common.
-func (t *Table) multiGet(ctx context.Context, name string, of limits, metadata *Metadata, request wire.MultiGetRequest) (records []Record, complete bool, err error) {
+// multiGet is what all reads through the RPC of that name have in common. If the request is for a
+// range, it takes what was read out of it.
+func (t *Table) multiGet(ctx context.Context, name string, of limits, metadata *Metadata, request wire.MultiGetRequest, rest *span) (records []Record, complete bool, err error) {
 	request.MaxCount, request.MaxSize, err = of.onWire()
-	if err = errors.Join(err, checkHashKey(request.HashKey)); err != nil {
+	if err = cmp.Or(err, checkHashKey(request.HashKey)); err != nil {
 		return nil, false, t.invalid(name, err)
 	}
 	x := multiGets.begin(name, wire.KeyHash(request.HashKey, nil), true)
@@ -143,13 +144,18 @@ func (t *Table) multiGet(ctx context.Context, name string, of limits, metadata *
 	if err := t.run(ctx, &x.operation); err != nil {
 		return nil, false, err
 	}
-	complete = x.result.Status != wire.StatusIncomplete
-	if complete {
-		if err := t.verdict(&x.operation, x.result.Status); err != nil {
-			return nil, false, err
-		}
+	records = recordsOf(x.result.Records, request.NoValue)
+	if x.result.Status != wire.StatusIncomplete {
+		return records, true, t.verdict(&x.operation, x.result.Status)
 	}
-	return recordsOf(x.result.Records, request.NoValue), complete, nil
+	if rest == nil || len(records) == 0 {
+		return records, false, nil
+	}
+	left, err := rest.cut(records)
+	if err != nil {
+		return nil, false, t.answered(&x.operation, wire.StatusOK, err)
+	}
+	return records, !left, nil
 }
 
 // recordsOf gives decoded records, which are the caller's, the form of the API.
@@ -183,7 +189,7 @@ func (t *Table) MultiSet(ctx context.Context, hashKey []byte, records []Record, 
 	const name = "multi set"
 	o := writeOptions(options)
 	expires, err := expiry(o.ttl)
-	if err = errors.Join(err, checkHashKey(hashKey)); err != nil {
+	if err = cmp.Or(err, checkHashKey(hashKey)); err != nil {
 		return t.invalid(name, err)
 	}
 	if len(records) == 0 {

@@ -118,7 +118,11 @@ func (s *stub) reply(output []byte, request *wire.Request) []byte {
 	return wire.AppendResponse(output, name, method, request.Sequence, result)
 }
 
-var methods = []*wire.Method{wire.QueryConfig, wire.Get, wire.TTL, wire.Put, wire.Remove}
+var methods = []*wire.Method{
+	wire.QueryConfig, wire.Get, wire.TTL, wire.Put, wire.Remove, wire.MultiGet, wire.BatchGet, wire.SortKeyCount,
+	wire.MultiPut, wire.MultiRemove, wire.Incr, wire.CheckAndSet, wire.CheckAndMutate,
+	wire.GetScanner, wire.Scan, wire.ClearScanner,
+}
 
 // methodOf returns the method of that name, which must be one that clients use.
 func methodOf(name []byte) *wire.Method {
