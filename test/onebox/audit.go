@@ -89,25 +89,30 @@ func (k *connection) auditHash(op *operation, call call) bool {
 	return true
 }
 
-// thriftStruct is the field type that a blob must have.
-const thriftStruct = 12
+// Field types that a request's argument must have.
+const (
+	thriftI64    = 10
+	thriftStruct = 12
+)
 
-// auditArguments checks marks of the encoding that the decoder overlooks, as servers do.
+// auditArguments checks marks of the encoding that the decoder overlooks, as servers do. Arguments that
+// are longer than what was decoded from them held something that was skipped.
 func (k *connection) auditArguments(call call) {
-	switch in := call.arguments().(type) {
-	case *wire.Blob:
-		k.reportUnless(k.request.Arguments[0] == thriftStruct, "a blob must have field type STRUCT")
-	case *wire.PutRequest:
-		k.reportUnless(!in.Internal, "fields 4 to 7 are for servers only")
-		k.reportUnless(in.Internal || len(k.request.Arguments) <= sizeOfPut(in),
+	in := call.arguments()
+	fieldType := byte(thriftStruct)
+	if _, isNumber := in.(*wire.Int64); isNumber {
+		fieldType = thriftI64
+	}
+	k.reportUnless(k.request.Arguments[0] == fieldType, "the argument has the wrong field type")
+	if put, ok := in.(*wire.PutRequest); ok && put.Internal {
+		k.report("fields 4 to 7 are for servers only")
+		return
+	}
+	if decoded, ok := in.(wire.Arguments); ok {
+		k.scratch = decoded.AppendField(k.scratch[:0], 1)
+		k.reportUnless(len(k.request.Arguments) <= len(k.scratch)+len("\x00"),
 			"a blob has not field type STRUCT, or there are unknown fields")
 	}
-}
-
-// sizeOfPut returns the size of an encoded argument struct: headers of the argument and of three fields,
-// two blobs, a number, and the ends of two structs. If there is more, the decoder skipped something.
-func sizeOfPut(in *wire.PutRequest) int {
-	return 4*(1+2) + (4 + len(in.Key)) + (4 + len(in.Value)) + 4 + 2
 }
 
 // everExisted tells whether the cluster ever had the partition.

@@ -31,7 +31,7 @@ func checkAndSet(x *execution, in *wire.CheckAndSetRequest, out *wire.CheckRespo
 
 func checkAndMutate(x *execution, in *wire.CheckAndMutateRequest, out *wire.CheckResponse) {
 	if !validMutations(in.Mutations) {
-		out.Status, out.Decree = wire.StatusInvalidArgument, x.decree
+		out.Status, out.Decree = wire.StatusInvalidArgument, x.fail()
 		return
 	}
 	c := check{in.HashKey, in.CheckSortKey, in.CheckType, in.CheckOperand, in.ReturnCheckValue}
@@ -59,17 +59,20 @@ func validMutations(mutations []wire.Mutate) bool {
 
 // passes tells whether the condition is met, and fills in the response.
 func (x *execution) passes(c *check, out *wire.CheckResponse) bool {
-	out.Decree = x.decree
 	if !c.valid() {
-		out.Status = wire.StatusInvalidArgument
+		out.Status, out.Decree = wire.StatusInvalidArgument, x.fail()
 		return false
 	}
 	found, exists := x.get(x.rawKey(c.hashKey, c.sortKey))
 	if c.returnValue {
 		out.Returned, out.Exists, out.CheckValue = true, exists, found.value
 	}
-	out.Status = c.test(found.value, exists)
-	return out.Status == wire.StatusOK
+	if out.Status = c.test(found.value, exists); out.Status != wire.StatusOK {
+		out.Decree = x.fail()
+		return false
+	}
+	out.Decree = x.decree
+	return true
 }
 
 // test returns StatusOK if the condition is met, StatusTryAgain if not, and StatusInvalidArgument if

@@ -1,9 +1,11 @@
 package onebox
 
 import (
+	"bytes"
 	"net"
 	"runtime"
 	"sync"
+	"time"
 
 	"github.com/bridle-kv/bridle/pkg/rpc/wire"
 )
@@ -23,7 +25,7 @@ type connection struct {
 	process *process
 	node    *Node
 	conn    net.Conn
-	sending sync.Mutex
+	sending *sync.Mutex
 
 	input  []byte // its first filled bytes are requests not yet served
 	filled int
@@ -31,10 +33,13 @@ type connection struct {
 	counts [maxOperations]int64
 	hungUp bool // send the output, then close
 
-	request wire.Request
-	reader  wire.Reader
-	run     execution
-	calls   [maxOperations]call // by operation, made at first use
+	frame     []byte // of the request being served
+	request   wire.Request
+	reader    wire.Reader
+	scratch   []byte // memory for reuse
+	run       execution
+	calls     [maxOperations]call // by operation, made at first use
+	throttled bool                // the request was, and must not be again
 	// replyMethod and replySequence are what the reply says; faults falsify them.
 	replyMethod   *wire.Method
 	replySequence int32
@@ -47,8 +52,9 @@ type connection struct {
 func newConnection(p *process, conn net.Conn) *connection {
 	return &connection{
 		process: p, node: p.node, conn: conn,
-		input: make([]byte, minBuffer),
-		run:   execution{cluster: p.node.cluster, node: p.node},
+		sending: &sync.Mutex{},
+		input:   make([]byte, minBuffer),
+		run:     execution{cluster: p.node.cluster, node: p.node},
 	}
 }
 
@@ -92,6 +98,7 @@ func (k *connection) serveInput() {
 		if size == 0 {
 			break
 		}
+		k.frame = k.input[start : start+size]
 		k.serveRequest()
 		start += size
 		if len(k.output) >= maxOutput && !k.flush() {
@@ -171,6 +178,28 @@ func (k *connection) send(data []byte, size int) bool {
 // reply appends a reply to the current request to the output. A nil result leaves the result out.
 func (k *connection) reply(name wire.ErrorName, result wire.Arguments) {
 	k.output = wire.AppendResponse(k.output, name, k.replyMethod, k.replySequence, result)
+}
+
+// later does something about the current request after a delay, in which others overtake it. It is done
+// on a goroutine of its own, which needs everything that belongs to this one a second time.
+func (k *connection) later(delay time.Duration, serve func(late *connection)) {
+	late := &connection{
+		process: k.process, node: k.node, conn: k.conn, sending: k.sending,
+		frame: bytes.Clone(k.frame), run: execution{cluster: k.run.cluster, node: k.node},
+		throttled: true, replyMethod: k.replyMethod, replySequence: k.replySequence,
+	}
+	if _, err := wire.ParseRequest(late.frame, &late.request); err != nil {
+		panic(err) // it was parsed before
+	}
+	k.node.cluster.working.Go(func() {
+		if !k.process.pause(delay) {
+			return
+		}
+		serve(late)
+		if !late.flush() || late.hungUp {
+			_ = k.conn.Close() // so that its own goroutine ends, too
+		}
+	})
 }
 
 // abort notes that a client broke the protocol so badly that a real server would have hung up or

@@ -10,7 +10,6 @@ import (
 // incr adds to a number in text. An empty value counts as 0, and a sum out of range returns the old
 // value (docs/protocol.md, incr).
 func incr(x *execution, in *wire.IncrRequest, out *wire.IncrResponse) {
-	out.Decree = x.decree
 	found, ok := x.get(in.Key)
 	expire := uint32(max(in.ExpireSeconds, 0))
 	if ok && in.ExpireSeconds == 0 {
@@ -19,16 +18,16 @@ func incr(x *execution, in *wire.IncrRequest, out *wire.IncrResponse) {
 	var old int64
 	if ok && len(found.value) > 0 {
 		if old, ok = parseInteger(found.value); !ok {
-			out.Status = wire.StatusInvalidArgument
+			out.Status, out.Decree = wire.StatusInvalidArgument, x.fail()
 			return
 		}
 	}
 	sum := old + in.Increment
 	if in.Increment > 0 && sum < old || in.Increment < 0 && sum > old {
-		out.Status, out.NewValue = wire.StatusInvalidArgument, old
+		out.Status, out.NewValue, out.Decree = wire.StatusInvalidArgument, old, x.fail()
 		return
 	}
-	out.NewValue = sum
+	out.NewValue, out.Decree = sum, x.decree
 	x.put(in.Key, strconv.AppendInt(nil, sum, 10), expire)
 }
 

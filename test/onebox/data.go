@@ -82,7 +82,7 @@ func (c *Cluster) loadInto(p *partition, key, value []byte) error {
 	if p.primary == nil {
 		return fmt.Errorf("%w: %v has no primary", ErrReplica, p.gpid)
 	}
-	x := execution{cluster: c, replica: p.primary}
+	x := execution{cluster: c, replica: p.primary, env: p.primary.env}
 	x.put(key, value, 0)
 	p.commit(x.mutations)
 	return nil

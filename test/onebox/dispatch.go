@@ -23,6 +23,7 @@ type operation struct {
 	method  *wire.Method
 	silent  bool // no reply on success
 	strict  bool // a wrong partition hash aborts the server
+	atomic  bool // reads before it writes
 	newCall func() call
 	index   int
 }
@@ -46,6 +47,7 @@ type row[A, R any] struct {
 	method  *wire.Method
 	silent  bool
 	strict  bool
+	atomic  bool
 	hash    func(*A, *wire.Header) (uint64, error)
 	origin  func(*R) *wire.Origin
 	execute func(x *execution, in *A, out *R)
@@ -60,7 +62,7 @@ func newOperation[A, R any, PA interface {
 	wire.Arguments
 }](kind operationKind, r row[A, R]) *operation {
 	return &operation{
-		kind: kind, method: r.method, silent: r.silent, strict: r.strict,
+		kind: kind, method: r.method, silent: r.silent, strict: r.strict, atomic: r.atomic,
 		newCall: func() call { return &typedCall[A, R, PA, PR]{row: &r} },
 	}
 }
@@ -132,10 +134,13 @@ func (k *connection) serveRequest() {
 
 // serveOperation serves the current request without any fault.
 func (k *connection) serveOperation(op *operation) {
+	addressed := k.request.Header.GPID.AppID > 0
 	switch {
+	case op == nil && !addressed && string(k.request.Name) == negotiationName:
+		k.reply(wire.ErrOK, authenticationDisabled{})
 	case op == nil:
 		k.reply(wire.ErrHandlerNotFound, nil)
-	case k.request.Header.GPID.AppID <= 0:
+	case !addressed:
 		k.serveByServer(op)
 	case k.node.kind == kindMeta:
 		k.abort("a known RPC with an app id aborts a meta server")
@@ -175,6 +180,7 @@ func (k *connection) serveByReplica(op *operation) {
 	if !k.auditRequest(op, call) {
 		return
 	}
+	k.run.bytes = 0
 	k.run.replica, k.run.origin = r, wire.Origin{GPID: r.partition.gpid, Server: k.node.server}
 	if op.kind == writeOperation {
 		k.serveWrite(op, call, r)
@@ -186,42 +192,61 @@ func (k *connection) serveByReplica(op *operation) {
 func (k *connection) serveRead(op *operation, call call, r *replica) {
 	var result wire.Arguments
 	r.mu.RLock()
-	verdict := r.admitRead(&k.request.Header)
-	if verdict.serve && op.kind == metaOperation {
+	verdict := r.admitRead(&k.request, k.throttled)
+	switch {
+	case !verdict.serve:
+	case op.kind == metaOperation:
 		verdict = refused(wire.ErrHandlerNotFound)
+	case !op.silent:
+		verdict = r.admitBytes()
 	}
 	if verdict.serve && op.kind == readOperation {
 		result = call.execute(&k.run)
 	}
-	k.run.split = r.split
+	k.run.split, k.run.env = r.split, r.env
 	r.mu.RUnlock()
 	if verdict.serve && op.kind == unlockedReadOperation {
 		result = call.execute(&k.run)
 	}
+	if k.run.env.limitReadSize {
+		r.throttles.charge(k.run.bytes)
+	}
 	// Values in the result are never changed once stored, so they can be encoded without the lock.
-	k.replyVerdict(op, verdict, result)
+	k.replyVerdict(op, call, verdict, result)
 }
 
 func (k *connection) serveWrite(op *operation, call call, r *replica) {
 	p := r.partition
 	var result wire.Arguments
 	p.mu.Lock()
-	verdict := p.admitWrite(r, &k.request)
+	verdict := p.admitWrite(r, op, &k.request, k.throttled)
 	if verdict.serve {
-		k.run.decree, k.run.mutations = p.decree+1, k.run.mutations[:0]
+		k.run.env, k.run.decree, k.run.mutations = r.env, p.decree+1, k.run.mutations[:0]
+		k.run.unlogged = false
 		result = call.execute(&k.run)
-		p.commit(k.run.mutations)
+		if !k.run.unlogged {
+			p.commit(k.run.mutations)
+		}
 	}
 	p.mu.Unlock()
-	k.replyVerdict(op, verdict, result)
+	k.replyVerdict(op, call, verdict, result)
 }
 
-func (k *connection) replyVerdict(op *operation, verdict verdict, result wire.Arguments) {
+func (k *connection) replyVerdict(op *operation, call call, verdict verdict, result wire.Arguments) {
+	if verdict.body {
+		result = call.blank(&k.run)
+	}
 	switch {
-	case verdict.serve && !op.silent:
+	case verdict.serve && op.silent:
+	case verdict.serve:
 		k.reply(wire.ErrOK, result)
-	case !verdict.serve && verdict.name != "":
-		k.reply(verdict.name, nil)
+	case verdict.later:
+		k.later(verdict.after, func(late *connection) { late.serveOperation(op) })
+	case verdict.name == "":
+	case verdict.after > 0:
+		k.later(verdict.after, func(late *connection) { late.reply(verdict.name, nil) })
+	default:
+		k.reply(verdict.name, result)
 	}
 }
 

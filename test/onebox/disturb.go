@@ -2,7 +2,6 @@ package onebox
 
 import (
 	"net/netip"
-	"time"
 
 	"github.com/bridle-kv/bridle/pkg/rpc/wire"
 )
@@ -136,11 +135,7 @@ func (k *connection) deliver(fault *Fault, reply []byte) {
 }
 
 func (k *connection) sendLater(fault *Fault, reply []byte) {
-	timer := time.NewTimer(fault.Delay)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
+	if k.process.pause(fault.Delay) {
 		k.send(reply, fault.Chunk)
-	case <-k.process.dead:
 	}
 }

@@ -15,7 +15,12 @@ type execution struct {
 
 	replica *replica
 	origin  wire.Origin
-	split   splitCheck // as it was when the request was admitted
+	// The following are as they were when the request was admitted.
+
+	split splitCheck
+	env   *environment
+
+	bytes int // of keys and values that were read, and not less than one a record
 	// The following are memory for reuse: a key, and the records of an answer.
 
 	key     []byte
@@ -24,6 +29,7 @@ type execution struct {
 	// The following are set for writes only.
 
 	decree    int64 // the position that the write gets in the partition's log
+	unlogged  bool  // it gets none after all
 	mutations []mutation
 }
 
@@ -50,6 +56,7 @@ func (c *Cluster) now() uint32 {
 // get returns the live record of a raw key.
 func (x *execution) get(key []byte) (record, bool) {
 	found, ok := x.replica.store.get(key)
+	x.bytes += len(key) + len(found.value)
 	if ok && x.cluster.expired(found) {
 		return record{}, false
 	}
@@ -59,6 +66,15 @@ func (x *execution) get(key []byte) (record, bool) {
 func (c *Cluster) expired(r record) bool { return r.expire > 0 && r.expired(c.now()) }
 
 func (r *record) expired(now uint32) bool { return r.expire > 0 && r.expire <= now }
+
+// fail returns the decree of an atomic operation that changes nothing.
+func (x *execution) fail() int64 {
+	if x.env.idempotent {
+		x.unlogged = true
+		return -1
+	}
+	return x.decree
+}
 
 // rawKey returns the raw key of a record of which the hash key is not too long.
 func rawKey(hashKey, sortKey []byte) []byte {
@@ -90,7 +106,7 @@ func (x *execution) snapshot() *index {
 // table.
 
 func (x *execution) put(key, value []byte, expire uint32) {
-	if ttl := x.replica.env.defaultTTL; expire == 0 && ttl > 0 {
+	if ttl := x.env.defaultTTL; expire == 0 && ttl > 0 {
 		expire = x.now() + ttl
 	}
 	memory := make([]byte, len(key)+len(value))

@@ -76,6 +76,7 @@ func multiGetRange(x *execution, in *wire.MultiGetRequest, out *wire.MultiGetRes
 		},
 	}
 	w.over(x.replica.store.order)
+	x.bytes += w.bytes
 	if in.Reverse {
 		slices.Reverse(out.Records)
 	}
@@ -119,6 +120,7 @@ func sortKeyCount(x *execution, hashKey *wire.Blob, out *wire.CountResponse) {
 		add:      func(*item) int { return 0 },
 	}
 	w.over(x.snapshot())
+	x.bytes += w.used.results
 	out.Count = int64(w.used.results)
 	if w.used.examined >= x.cluster.iterations() {
 		out.Count = -1

@@ -1,6 +1,8 @@
 package onebox
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 
 	"github.com/bridle-kv/bridle/pkg/rpc/wire"
@@ -54,14 +56,14 @@ var allOperations = []*operation{
 		origin: func(out *wire.MultiRemoveResponse) *wire.Origin { return &out.Origin },
 	}),
 	newOperation(writeOperation, row[wire.IncrRequest, wire.IncrResponse]{
-		method: wire.Incr, hash: hashOfIncr, execute: incr,
+		method: wire.Incr, atomic: true, hash: hashOfIncr, execute: incr,
 		origin: func(out *wire.IncrResponse) *wire.Origin { return &out.Origin },
 	}),
 	newOperation(writeOperation, row[wire.CheckAndSetRequest, wire.CheckResponse]{
-		method: wire.CheckAndSet, hash: hashOfCheckAndSet, execute: checkAndSet, origin: originOfCheck,
+		method: wire.CheckAndSet, atomic: true, hash: hashOfCheckAndSet, execute: checkAndSet, origin: originOfCheck,
 	}),
 	newOperation(writeOperation, row[wire.CheckAndMutateRequest, wire.CheckResponse]{
-		method: wire.CheckAndMutate, hash: hashOfCheckAndMutate, execute: checkAndMutate, origin: originOfCheck,
+		method: wire.CheckAndMutate, atomic: true, hash: hashOfCheckAndMutate, execute: checkAndMutate, origin: originOfCheck,
 	}),
 }
 
@@ -118,12 +120,25 @@ func hashOfBatchGet(in *wire.BatchGetRequest, header *wire.Header) (uint64, erro
 	return hash, nil
 }
 
+// errPrefixSeek means that a server with a prefix bloom filter would have to look for a key that is not
+// in the hash key it is confined to.
+var errPrefixSeek = errors.New("a hash key filter moves the start of a scan within a hash key")
+
 // hashOfGetScanner accepts the partition index, which stands for scans of the whole partition, and the
 // hash of the hash key in which the scan starts.
 func hashOfGetScanner(in *wire.GetScannerRequest, header *wire.Header) (uint64, error) {
 	hashKey, _, err := wire.SplitKey(in.StartKey)
 	if err != nil {
 		return 0, fmt.Errorf("start key: %w", err)
+	}
+	if (filter{in.HashKeyFilter, in.HashKeyPattern}).isPrefix() {
+		first, err := wire.AppendKey(nil, in.HashKeyPattern, nil)
+		if err != nil {
+			return 0, fmt.Errorf("hash key pattern: %w", err)
+		}
+		if len(hashKey) > 0 && in.FullScan != wire.Yes && bytes.Compare(first, in.StartKey) > 0 {
+			return 0, errPrefixSeek
+		}
 	}
 	if whole := uint64(header.GPID.PartitionIndex); header.PartitionHash == whole {
 		return whole, nil

@@ -48,12 +48,15 @@ type partition struct {
 
 // admitWrite decides about a write, in the order of docs/protocol.md, write path, after the lookup of the
 // replica. The caller holds mu.
-func (p *partition) admitWrite(r *replica, request *wire.Request) verdict {
+func (p *partition) admitWrite(r *replica, op *operation, request *wire.Request, throttled bool) verdict {
 	if v := r.env.admit(r.env.write); !v.serve {
 		return v
 	}
 	if len(request.Body) > maxWriteSize {
 		return refused(wire.ErrInvalidData)
+	}
+	if op.atomic && r.env.duplicating && !r.env.idempotent {
+		return refused(wire.ErrOperationDisabled)
 	}
 	if v := r.admitHash(request.Header.PartitionHash); !v.serve {
 		return v
@@ -64,10 +67,16 @@ func (p *partition) admitWrite(r *replica, request *wire.Request) verdict {
 	if v := p.admitDisks(); !v.serve {
 		return v
 	}
+	if r.env.ingesting {
+		return refused(wire.ErrOperationDisabled)
+	}
 	if p.liveReplicas() < p.minReplicas {
 		return refused(wire.ErrNotEnoughMember)
 	}
-	return admitted
+	if v := r.throttle(throttleWrites, 1, request, throttled); !v.serve {
+		return v
+	}
+	return r.throttle(throttleWriteSize, len(request.Body), request, throttled)
 }
 
 // takesWrites tells whether a secondary receives the writes of its primary.

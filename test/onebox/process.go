@@ -46,7 +46,7 @@ func (p *process) accept() {
 	for {
 		conn, err := p.listener.Accept()
 		if err != nil {
-			if !p.pause() {
+			if !p.pause(acceptPause) {
 				return
 			}
 			continue
@@ -72,9 +72,9 @@ func (p *process) proceed() bool {
 	}
 }
 
-// pause waits a moment; it returns false if the process is dead.
-func (p *process) pause() bool {
-	timer := time.NewTimer(acceptPause)
+// pause waits; it returns false if the process dies meanwhile.
+func (p *process) pause(delay time.Duration) bool {
+	timer := time.NewTimer(delay)
 	defer timer.Stop()
 	select {
 	case <-timer.C:

@@ -35,7 +35,8 @@ type replica struct {
 	// is complete if it is that of the partition.
 	decree int64
 
-	contexts contexts
+	contexts  contexts
+	throttles throttles
 }
 
 // splitCheck decides whether a partition hash belongs to the partition (docs/protocol.md, partition
@@ -48,17 +49,48 @@ type splitCheck struct {
 
 // admitRead decides about a read, in the order of docs/protocol.md, read path, after the lookup of the
 // replica. The caller holds mu.
-func (r *replica) admitRead(header *wire.Header) verdict {
+func (r *replica) admitRead(request *wire.Request, throttled bool) verdict {
 	if v := r.env.admit(r.env.read); !v.serve {
 		return v
 	}
-	if v := r.admitHash(header.PartitionHash); !v.serve {
+	if v := r.admitHash(request.Header.PartitionHash); !v.serve {
 		return v
 	}
-	if r.role == rolePrimary || r.role == roleSecondary && header.Backup {
+	kind := throttleReads
+	switch {
+	case r.role == roleInactive:
+		return refused(wire.ErrInvalidState)
+	case request.Header.Backup:
+		kind = throttleBackups
+	}
+	if v := r.throttle(kind, 1, request, throttled); !v.serve {
+		return v
+	}
+	if r.role != rolePrimary && !request.Header.Backup {
+		return refused(wire.ErrInvalidState)
+	}
+	return admitted
+}
+
+// throttle lets a request of so many units pass, or not, unless it was throttled before.
+func (r *replica) throttle(kind throttleKind, units int, request *wire.Request, before bool) verdict {
+	limit := r.env.throttling[kind]
+	if limit == nil || before {
 		return admitted
 	}
-	return refused(wire.ErrInvalidState)
+	v := r.throttles.admit(kind, limit, units, r.node.cluster.config.Now(), request.Header.TimeoutMillis)
+	if kind == throttleBackups && !v.later && !v.serve {
+		return ignored
+	}
+	return v
+}
+
+// admitBytes decides whether the replica may read anything, however much that will be.
+func (r *replica) admitBytes() verdict {
+	if r.env.limitReadSize && !r.throttles.readable(r.env.readSize, r.node.cluster.config.Now()) {
+		return verdict{name: wire.ErrBusy, body: true}
+	}
+	return admitted
 }
 
 func (r *replica) admitHash(hash uint64) verdict {

@@ -84,6 +84,7 @@ func (x *execution) scanBatch(context *scanContext, examined int, out *wire.Scan
 		},
 	}
 	w.over(context.order)
+	x.bytes += w.bytes
 	x.records = out.Records
 	if s.onlyCount {
 		out.Count, out.HasCount = int32(w.used.results), true

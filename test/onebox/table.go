@@ -42,10 +42,11 @@ func (c *Cluster) CreateTable(name string, options TableOptions) (appID int32, e
 	options = options.withDefaults(len(c.replicas))
 	t := &table{appID: int32(len(c.everHad) + 1), replicas: options.Replicas, env: noEnvironment}
 	c.tables[name] = t
+	check := splitCheck{mask: uint64(options.Partitions - 1)} // as servers compute it, of whatever count
 	for i := range options.Partitions {
 		p := c.addPartition(t)
 		for j := range options.Replicas {
-			c.addReplica(p, c.replicas[(i+j)%len(c.replicas)], splitCheck{}, t.env)
+			c.addReplica(p, c.replicas[(i+j)%len(c.replicas)], check, t.env)
 		}
 		if p.held = options.Unassigned; !p.held {
 			p.mu.Lock()

@@ -57,6 +57,7 @@ type walk struct {
 	add    func(*item) int
 
 	used     limits
+	bytes    int // of the results
 	started  bool
 	complete bool  // the end of the range was recognised
 	next     *item // the record before which a limit ended the walk; nil if none did
@@ -94,6 +95,7 @@ func (w *walk) step(i *item) bool {
 	w.used.examined++
 	if !i.expired(w.now) && w.wanted(i) {
 		w.used.results++
+		w.bytes += len(i.key) + len(i.value)
 		w.used.size += w.add(i)
 	}
 	w.complete = last
