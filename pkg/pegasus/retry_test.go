@@ -48,27 +48,76 @@ var reactions = map[wire.ErrorName]reaction{
 	"ERR_NEVER_HEARD_OF":           givesUp,
 }
 
-// operations are all operations, for what is the same for all.
+// kind says whether an operation may be repeated when it may have been executed.
+type kind int
+
+const (
+	aRead    kind = iota // always
+	aWrite               // if the client's settings allow it
+	anAtomic             // never
+)
+
+// operations are all operations, for what is the same for all. None changes the record that set writes.
 var operations = map[string]struct {
 	method *wire.Method
+	kind   kind
 	run    func(ctx context.Context, table *pegasus.Table) error
 }{
-	"get": {wire.Get, get},
-	"set": {wire.Put, set},
-	"append get": {wire.Get, func(ctx context.Context, table *pegasus.Table) error {
+	"get": {wire.Get, aRead, get},
+	"set": {wire.Put, aWrite, set},
+	"append get": {wire.Get, aRead, func(ctx context.Context, table *pegasus.Table) error {
 		_, err := table.AppendGet(ctx, nil, []byte("key"), []byte("sort"))
 		return err
 	}},
-	"ttl": {wire.TTL, func(ctx context.Context, table *pegasus.Table) error {
+	"ttl": {wire.TTL, aRead, func(ctx context.Context, table *pegasus.Table) error {
 		_, _, err := table.TTL(ctx, []byte("key"), []byte("sort"))
 		return err
 	}},
-	"exist": {wire.TTL, func(ctx context.Context, table *pegasus.Table) error {
+	"exist": {wire.TTL, aRead, func(ctx context.Context, table *pegasus.Table) error {
 		_, err := table.Exist(ctx, []byte("key"), []byte("sort"))
 		return err
 	}},
-	"del": {wire.Remove, func(ctx context.Context, table *pegasus.Table) error {
+	"del": {wire.Remove, aWrite, func(ctx context.Context, table *pegasus.Table) error {
 		return table.Del(ctx, []byte("another"), nil)
+	}},
+	"multi get": {wire.MultiGet, aRead, func(ctx context.Context, table *pegasus.Table) error {
+		_, err := table.MultiGet(ctx, []byte("key"), sortKeys("sort"), nil)
+		return err
+	}},
+	"multi get range": {wire.MultiGet, aRead, func(ctx context.Context, table *pegasus.Table) error {
+		_, err := table.MultiGetRange(ctx, []byte("key"), nil, nil, nil)
+		return err
+	}},
+	"multi get sort keys": {wire.MultiGet, aRead, func(ctx context.Context, table *pegasus.Table) error {
+		_, _, err := table.MultiGetSortKeys(ctx, []byte("key"), nil)
+		return err
+	}},
+	"sort key count": {wire.SortKeyCount, aRead, func(ctx context.Context, table *pegasus.Table) error {
+		_, err := table.SortKeyCount(ctx, []byte("key"))
+		return err
+	}},
+	"multi set": {wire.MultiPut, aWrite, func(ctx context.Context, table *pegasus.Table) error {
+		return table.MultiSet(ctx, []byte("another"), records("a", "1"))
+	}},
+	"multi del": {wire.MultiRemove, aWrite, func(ctx context.Context, table *pegasus.Table) error {
+		_, err := table.MultiDel(ctx, []byte("another"), sortKeys("a"))
+		return err
+	}},
+	"incr": {wire.Incr, anAtomic, func(ctx context.Context, table *pegasus.Table) error {
+		_, err := table.Incr(ctx, []byte("another"), []byte("n"), 1)
+		return err
+	}},
+	"check and set": {wire.CheckAndSet, anAtomic, func(ctx context.Context, table *pegasus.Table) error {
+		_, err := table.CheckAndSet(ctx, []byte("another"), pegasus.Check{}, nil, nil, nil)
+		return err
+	}},
+	"check and mutate": {wire.CheckAndMutate, anAtomic, func(ctx context.Context, table *pegasus.Table) error {
+		_, err := table.CheckAndMutate(ctx, []byte("another"), pegasus.Check{}, make([]pegasus.Mutation, 1), nil)
+		return err
+	}},
+	"compare exchange": {wire.CheckAndSet, anAtomic, func(ctx context.Context, table *pegasus.Table) error {
+		_, _, err := table.CompareExchange(ctx, []byte("another"), nil, nil, nil)
+		return err
 	}},
 }
 
@@ -158,7 +207,6 @@ func TestDoubtfulTries(t *testing.T) {
 			for name, fault := range map[string]onebox.Fault{
 				"before": {CloseBefore: true}, "after": {CloseAfter: true}, "in the middle": {Truncate: 7},
 			} {
-				isWrite := o.method == wire.Put || o.method == wire.Remove
 				t.Run(fmt.Sprint(operation, " ", name, " ", allowed), func(t *testing.T) {
 					inBubble(t, onebox.Config{}, single, func(t *testing.T, b *box) {
 						b.set("key", "value")
@@ -166,7 +214,7 @@ func TestDoubtfulTries(t *testing.T) {
 						b.injectAll(fault)
 						requests := b.requests(o.method)
 						err := o.run(t.Context(), b.table)
-						if isWrite && !allowed {
+						if o.kind == anAtomic || o.kind == aWrite && !allowed {
 							require.Equal(t, pegasus.InDoubt, failed(t, err).Outcome)
 							require.Equal(t, requests+1, b.requests(o.method))
 							return
