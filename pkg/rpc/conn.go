@@ -50,10 +50,11 @@ func (e *errUnusable) Unwrap() error { return e.cause }
 // Conn is one pipelined connection. It starts alive and dies once. All methods are for concurrent
 // use.
 type Conn struct {
-	address  string
-	options  *Options
-	stream   net.Conn
-	direct   bool          // the stream is the system's own: a small write does not wait for the peer
+	address string
+	options *Options
+	stream  net.Conn
+	// tryWrite writes as many bytes as the system takes without waiting; nil if the stream cannot.
+	tryWrite func(batch []byte) (n int, err error)
 	usable   atomic.Bool   // false once dead or retired: a hint that spares callers the mutex
 	kick     chan struct{} // capacity 1: there is work for an idle writer, or the connection died
 	onDeath  func(*Conn, error)
@@ -70,10 +71,11 @@ type Conn struct {
 	queued     uint64 // bytes ever appended to out
 	taken      uint64 // bytes that the system may have got
 	writerIdle bool   // who makes it false must kick the writer or do its work
-	heard      uint64 // end of the last frame that was answered: up to there the server has read
 	crowd      int    // number of answers that came together last
 	sweep      sweep
 	stats      connStats
+	role       role
+	reader     *reader // belongs to the holder of the role
 }
 
 // newConn takes over stream, starts the two goroutines in running, and calls onDeath once when it has
@@ -84,8 +86,10 @@ func newConn(address string, stream net.Conn, options *Options, running *sync.Wa
 		kick: make(chan struct{}, 1), onDeath: onDeath, running: running,
 		callPool: sync.Pool{New: func() any { return &call{done: make(chan struct{}, 1)} }},
 		pending:  newPendingCalls(options.Window),
+		role:     role{turn: make(chan struct{}, 1)},
 	}
-	_, c.direct = stream.(*net.TCPConn)
+	c.reader = &reader{conn: c, buffer: make([]byte, readBufferSize)}
+	c.tryWrite = nonBlocking(stream)
 	c.usable.Store(true)
 	running.Go(c.readLoop)
 	running.Go(c.writeLoop)
@@ -130,8 +134,13 @@ func (c *Conn) enqueue(ctx context.Context, request *Request, pending *call) err
 	}
 	wake := c.writerIdle
 	c.writerIdle = false
-	if wake && c.alone() {
-		c.writeDirect()
+	alone := wake && c.tryWrite != nil && c.pending.inFlight == 1 && c.crowd <= 1
+	reads := c.takeRole(alone)
+	if alone {
+		c.writeNow()
+		if reads {
+			c.readOwn(pending)
+		}
 		return nil
 	}
 	c.mu.Unlock()
@@ -233,6 +242,7 @@ func (c *Conn) die(cause error) {
 	c.mu.Unlock()
 
 	c.kickWriter()
+	c.wakeLoop()
 	c.onDeath(c, cause) // before the callers try again: then they find the pause and the new epoch
 	for _, pending := range calls {
 		failure := &CallError{Address: c.address, Stage: StageAwaiting, Outcome: retry.InDoubt, Err: cause}

@@ -2,7 +2,6 @@ package rpc
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"math"
 	"net"
@@ -22,8 +21,8 @@ func newDirectRig(t *testing.T, stream *stubStream, options Options) *rig {
 	options.Dial = stream.dialled()
 	r := newRig(t, options)
 	require.NoError(t, r.node.Connect(t.Context()))
-	r.conn().direct = true
 	synctest.Wait() // the writer is idle
+	setDirect(r.conn())
 	return r
 }
 
@@ -52,6 +51,7 @@ func TestDirectWriteHandsOverToTheWriter(t *testing.T) {
 		for _, c := range calls {
 			c.requireAnswered(t)
 		}
+		synctest.Wait()
 		// And when the writer is idle again, the next lone caller writes itself.
 		stream.gate = make(chan struct{})
 		conn.crowd = 1
@@ -126,15 +126,15 @@ func (s hookStream) Write(b []byte) (int, error) {
 func TestDirectWriteLeavesTheRestToTheWriter(t *testing.T) {
 	for _, more := range []bool{true, false} {
 		c := &Conn{kick: make(chan struct{}, 1), options: &Options{}, out: appended("key")}
-		c.stream = hookStream{write: func() {
+		c.tryWrite = hookStream{write: func() {
 			c.mu.Lock() // which is free during a write
 			if more {
 				c.out = append(c.out, appended("other key")...)
 			}
 			c.mu.Unlock()
-		}}
+		}}.Write
 		c.mu.Lock()
-		c.writeDirect()
+		c.writeNow()
 		require.Equal(t, more, len(c.out) > 0)
 		require.Equal(t, !more, c.writerIdle)
 		require.Equal(t, more, len(c.kick) == 1)
@@ -199,38 +199,54 @@ func TestDirectWriteReturnsLate(t *testing.T) {
 	}
 }
 
-// A caller does not write itself if that could make it wait for the peer, which its context could not
-// end: what the peer has not read for sure must fit into the smallest of buffers.
-func TestDirectWriteNeverWaitsForThePeer(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		r := newRig(t, Options{SilenceLimit: time.Hour})
-		p := r.connect() // and read nothing
-		conn := r.conn()
-		require.False(t, conn.direct, "nothing is known about foreign streams")
-		conn.direct = true
-		synctest.Wait()
-		for i := range 200 {
-			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
-			began := time.Now()
-			err := r.node.Call(ctx, &newGet(large(fmt.Sprint("key ", i), 1000)).Request)
-			cancel()
-			require.ErrorIs(t, err, context.DeadlineExceeded)
-			require.Equal(t, time.Millisecond, time.Since(began))
-		}
-		require.NotZero(t, queuedBytes(conn), "the network has no room any more")
-		// An answer shows that the peer has read: callers may write again.
-		last := r.start("last")
-		for {
-			if a := p.mustNext(); a.key == "last" {
-				p.write(a.answer())
-				break
+// setDirect lets others than the writer write to the connection's stream.
+func setDirect(c *Conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.tryWrite = c.stream.Write
+}
+
+// What the system does not take at once is the writer's, and goes out before what was appended
+// meanwhile.
+func TestDirectWriteIsCutShort(t *testing.T) {
+	for _, taken := range []int{0, 1, len(appended("key 0"))} {
+		bubble(t, func(t *testing.T) {
+			r := newRig(t, Options{})
+			p := r.connect()
+			conn := r.conn()
+			conn.mu.Lock()
+			conn.tryWrite = func(batch []byte) (int, error) {
+				conn.mu.Lock() // which is free during a write
+				conn.appendFrame(&newGet("key 1").Request, 1000)
+				conn.mu.Unlock()
+				return conn.stream.Write(batch[:taken])
 			}
-		}
-		last.requireAnswered(t)
-		conn.mu.Lock()
-		require.LessOrEqual(t, conn.queued-conn.heard, uint64(directLimit))
-		conn.mu.Unlock()
-	})
+			conn.mu.Unlock()
+			synctest.Wait() // the writer is idle
+			c := r.start("key 0")
+			first, second := p.mustNext(), p.mustNext()
+			require.Equal(t, []string{"key 0", "key 1"}, []string{first.key, second.key})
+			p.write(first.answer())
+			c.requireAnswered(t)
+			require.EqualValues(t, 2, r.node.Stats().Flushes)
+		})
+	}
+}
+
+// A caller never waits for the peer, which its context could not end: here the peer reads nothing,
+// and soon the system has no room for more.
+func TestDirectWriteNeverWaitsForThePeer(t *testing.T) {
+	stalled := make(chan struct{})
+	address := listenTCP(t, func(net.Conn) { <-stalled })
+	t.Cleanup(func() { close(stalled) })
+	node := tcpNode(t, address, Options{SilenceLimit: time.Hour, MaxQueuedBytes: 1 << 30})
+	key := large("key", 1<<20)
+	for range 20 {
+		g := newGet(key)
+		g.Deadline = time.Now().Add(time.Millisecond)
+		require.ErrorIs(t, node.Call(t.Context(), &g.Request), context.DeadlineExceeded)
+	}
+	require.NotZero(t, queuedBytes(node.links[0].conn.Load()), "the system has no room any more")
 }
 
 // Close waits for a connection that dies of a caller's write, as for any other.

@@ -7,10 +7,11 @@
 //
 // # Who owns what
 //
-// A caller encodes its request straight into the connection's outgoing buffer and waits. One writer
-// goroutine per connection takes all that has gathered and hands it to the system in one call. One
-// reader goroutine decodes answers into what the caller provided and wakes it; it never waits for a
-// caller. Everything the three share (buffer, table of pending calls, admission, counters) is guarded
+// A caller encodes its request straight into the connection's outgoing buffer and waits. One writer at
+// a time takes all that has gathered and hands it to the system in one call. One reader at a time
+// decodes answers into what the caller provided and wakes it; it never waits for a caller. Each has a
+// goroutine per connection, but others may take its part: the reader writes for the callers it has
+// just woken, and a lone caller writes and reads itself. Everything the three share (buffer, table of pending calls, admission, counters) is guarded
 // by one mutex per connection, held for nanoseconds and never across I/O or foreign code other than
 // the encoders of package wire. Who needs several mutexes takes those of the link, the Pool, the Node
 // and the connection in this order.
@@ -27,5 +28,6 @@
 //     never sent only if the system did not take the last byte of its frame.
 //  4. No timer and no goroutine per request. One sweep per connection, asleep while nothing is
 //     pending, expires calls without a deadline of their own and notices a silent peer.
-//  5. Every wait ends with the caller's context.
+//  5. Every wait ends with the caller's context; that of a lone caller that reads up to 5 ms after a
+//     cancellation.
 package rpc

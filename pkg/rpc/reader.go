@@ -20,7 +20,7 @@ type arrival struct {
 	call     *call
 }
 
-// reader is what only the reading goroutine touches.
+// reader is what reading works on. It belongs to the holder of the reader's role.
 type reader struct {
 	conn     *Conn
 	buffer   []byte // bytes received and not yet consumed are buffer[start:end]
@@ -28,27 +28,23 @@ type reader struct {
 	end      int
 	arrivals [arrivalBatch]arrival
 	decoder  wire.Reader
+	writes   bool // it is the writer, too, until it has called writeForCallers
+	lone     int  // answers in a row that each went to the only call in flight
 }
 
-// readLoop receives answers until the connection dies.
-func (c *Conn) readLoop() {
-	r := &reader{conn: c, buffer: make([]byte, readBufferSize)}
-	for {
-		if err := r.deliver(); err != nil {
-			c.die(protocolViolation(err))
-			return
-		}
-		r.makeRoom()
-		n, err := c.stream.Read(r.buffer[r.end:])
-		r.end += n
-		if err != nil {
-			if deliverErr := r.deliver(); deliverErr != nil {
-				err = protocolViolation(deliverErr)
-			}
-			c.die(fmt.Errorf("read: %w", err))
-			return
-		}
+// receive reads once and delivers what there is then. The error is the end of the connection, unless
+// a caller set a time limit and this is what ended.
+func (r *reader) receive() error {
+	r.makeRoom()
+	n, err := r.conn.stream.Read(r.buffer[r.end:])
+	r.end += n
+	if failure := r.deliver(); failure != nil {
+		return protocolViolation(failure)
 	}
+	if err != nil {
+		return fmt.Errorf("read: %w", err)
+	}
+	return nil
 }
 
 // deliver hands every whole frame in the buffer to its caller.
@@ -103,15 +99,26 @@ func (r *reader) match(count int) {
 			c.stats.late++
 		} else if a.call == nil {
 			c.stats.unexpected++
-		} else {
-			c.heard = max(c.heard, a.call.end)
 		}
 	}
 	c.stats.received += uint64(count)
 	c.crowd = count
 	c.admitNext()
+	r.countLone(count)
+	if r.lone == 0 {
+		r.claimForCallers()
+	}
 	c.dieIfRetired()
 	c.mu.Unlock()
+}
+
+// countLone counts answers that come one by one. The mutex is held.
+func (r *reader) countLone(count int) {
+	if count > 1 || r.conn.expecting() {
+		r.lone = 0
+	} else {
+		r.lone++
+	}
 }
 
 // complete decodes an answer for its caller, if it still waits, and wakes it. The error is a reason

@@ -154,7 +154,9 @@ func TestStressFewGenerations(t *testing.T) {
 	wornOut := 0
 	for round := range rounds {
 		conn := r.connWithFewGenerations(&options, 3)
-		conn.direct = round%2 == 0
+		if round%2 == 0 {
+			setDirect(conn)
+		}
 		var running sync.WaitGroup
 		for i := range 1 + rand.IntN(12) {
 			running.Go(func() {

@@ -49,12 +49,13 @@ func (c *Conn) runSweep() {
 	}
 	c.sweep.tick++
 	expired := c.expire(now)
+	c.checkRole()
 	if c.stats.received != c.sweep.received {
 		c.sweep.received, c.sweep.progress, c.sweep.unanswered = c.stats.received, c.sweep.tick, false
 	}
 	silence := time.Duration(c.sweep.tick-c.sweep.progress) * c.options.SweepInterval
 	switch {
-	case c.pending.inFlight == 0 && c.admission.waiting == 0 && !c.sweep.unanswered:
+	case !c.expecting() && c.role.holder == heldByLoop:
 		c.sweep.armed = false
 	case silence >= c.options.SilenceLimit:
 		c.dieSoon(fmt.Errorf("%w for %v", ErrSilent, c.options.SilenceLimit))

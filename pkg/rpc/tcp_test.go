@@ -111,7 +111,7 @@ func TestTCP(t *testing.T) {
 	running.Wait()
 	require.EqualValues(t, 1, node.Stats().Dials)
 	require.EqualValues(t, 64*50, node.Stats().Received)
-	require.True(t, node.links[0].conn.Load().direct)
+	require.Equal(t, hasNonBlockingWrite, node.links[0].conn.Load().tryWrite != nil)
 }
 
 func TestTCPRefused(t *testing.T) {

@@ -6,45 +6,62 @@ import (
 )
 
 const (
-	// smallBatch is the size in bytes below which the writer lets other goroutines run before it
-	// writes, as long as they go on appending: callers that were just woken by answers are about to
-	// send their next requests, and one system call for all of them costs a fraction of one each.
+	// smallBatch is the size in bytes below which whoever writes lets other goroutines run first, as
+	// long as they go on appending: callers that were just woken by answers are about to send their
+	// next requests, and one system call for all of them costs a fraction of one each.
 	smallBatch = 16 << 10
-	// directLimit is the number of unread bytes up to which a lone caller writes itself: a fraction of
-	// the smallest send buffer of any system.
-	directLimit = 4 << 10
 	// largeBuffer is the size in bytes above which a buffer is not kept for the next batch.
 	largeBuffer = 256 << 10
 )
 
-// writeLoop hands to the system whatever callers have appended, all there is at a time.
+// writeLoop hands to the system what callers have appended, all there is at a time, and waits for the
+// peer if it must. It sleeps while others do its work without waiting: see writeNow.
 func (c *Conn) writeLoop() {
 	for {
 		batch, ok := c.nextBatch()
 		if !ok {
 			return
 		}
-		if err := c.write(batch); err != nil {
+		n, err := c.stream.Write(batch)
+		c.mu.Lock()
+		err = c.wrote(batch, n, err)
+		c.mu.Unlock()
+		if err != nil {
 			c.die(err)
 			return
 		}
 	}
 }
 
-// write hands a batch to the system and gives its buffer back. The mutex is not held.
-func (c *Conn) write(batch []byte) error {
-	n, err := c.stream.Write(batch)
+// nextBatch waits for frames and takes them. It is false when the connection is dead.
+func (c *Conn) nextBatch() (batch []byte, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.stats.flushes++
-	if err != nil {
-		c.taken -= uint64(len(batch) - n)
-		return fmt.Errorf("write: %w", err)
+	for c.cause == nil {
+		if len(c.out) == 0 {
+			c.writerIdle = true
+			c.mu.Unlock()
+			<-c.kick
+			c.mu.Lock()
+			continue
+		}
+		if c.gather() {
+			return c.take(), true
+		}
 	}
-	if c.cause == nil && cap(batch) <= largeBuffer {
-		c.spare = batch[:0]
+	return nil, false
+}
+
+// gather lets other goroutines run as long as they append more, up to a batch worth a system call. It
+// is false if the connection died. The mutex is held, but not all the time.
+func (c *Conn) gather() bool {
+	for seen := -1; c.cause == nil && len(c.out) > seen && len(c.out) < smallBatch; {
+		seen = len(c.out)
+		c.mu.Unlock()
+		runtime.Gosched()
+		c.mu.Lock()
 	}
-	return nil
+	return c.cause == nil
 }
 
 // take takes all there is to write. The mutex is held.
@@ -56,27 +73,39 @@ func (c *Conn) take() []byte {
 	return batch
 }
 
-// alone says whether a caller that found the writer idle and appended its frame should write it
-// itself, which saves a lone caller the way through another goroutine. Where many call, frames
-// should gather instead. The write must not wait for the peer, since the caller's context could not
-// end it: the peer has read everything but the last few bytes, and the system has room for those.
-// The mutex is held.
-func (c *Conn) alone() bool {
-	return c.direct && c.pending.inFlight == 1 && c.crowd <= 1 && c.queued-c.heard <= directLimit
+// wrote is the bookkeeping after a write of which the system took n bytes. The rest goes back, unless
+// there is an error, which it returns in its final form. The mutex is held.
+func (c *Conn) wrote(batch []byte, n int, err error) error {
+	c.stats.flushes++
+	rest := batch[n:]
+	c.taken -= uint64(len(rest))
+	switch {
+	case err != nil:
+		return fmt.Errorf("write: %w", err)
+	case c.cause != nil: // nothing more is taken
+	case len(rest) > 0:
+		c.out, c.spare = append(rest, c.out...), c.out[:0]
+	case cap(batch) <= largeBuffer:
+		c.spare = batch[:0]
+	}
+	return nil
 }
 
-// writeDirect does the idle writer's work once. It lets go of the mutex.
-func (c *Conn) writeDirect() {
+// writeNow does the idle writer's work once, in the place of the writer, whose goroutine need not be
+// woken for that. It never waits for the peer, for whom neither a caller's context nor the reader
+// could wait: what the system does not take at once is left to the writer. The mutex is held, and
+// whoever calls made writerIdle false; it returns without the mutex.
+func (c *Conn) writeNow() {
 	batch := c.take()
 	c.mu.Unlock()
-	err := c.write(batch)
+	n, err := c.tryWrite(batch)
 	c.mu.Lock()
-	if err != nil {
+	if err = c.wrote(batch, n, err); err != nil {
 		c.dieSoon(err) // which finishes the caller's own call, too, and may take longer than it waits
 		c.mu.Unlock()
 		return
 	}
-	more := len(c.out) > 0 // from callers that took us for the writer
+	more := len(c.out) > 0 // the rest, or from callers that took us for the writer
 	c.writerIdle = !more
 	c.mu.Unlock()
 	if more {
@@ -84,29 +113,24 @@ func (c *Conn) writeDirect() {
 	}
 }
 
-// nextBatch waits for frames and takes them. It is false when the connection is dead.
-func (c *Conn) nextBatch() (batch []byte, ok bool) {
-	seen := 0 // what there was before we last let others run
-	c.mu.Lock()
-	for c.cause == nil {
-		switch {
-		case len(c.out) == 0:
-			c.writerIdle = true
-			c.mu.Unlock()
-			<-c.kick
-			c.mu.Lock()
-			seen = 0
-		case len(c.out) < smallBatch && len(c.out) > seen:
-			seen = len(c.out)
-			c.mu.Unlock()
-			runtime.Gosched()
-			c.mu.Lock()
-		default:
-			batch = c.take()
-			c.mu.Unlock()
-			return batch, true
-		}
+// claimForCallers makes the reader the writer, if that is idle, for the frames of the callers whose
+// answers it is about to deliver. The mutex is held.
+func (r *reader) claimForCallers() {
+	c := r.conn
+	if c.tryWrite != nil && c.writerIdle && c.role.holder == heldByLoop {
+		c.writerIdle, r.writes = false, true
 	}
+}
+
+// writeForCallers lets the callers run that have just got their answers, and writes what they append.
+func (r *reader) writeForCallers() {
+	r.writes = false
+	c := r.conn
+	c.mu.Lock()
+	if c.gather() && len(c.out) > 0 {
+		c.writeNow()
+		return
+	}
+	c.writerIdle = true
 	c.mu.Unlock()
-	return nil, false
 }

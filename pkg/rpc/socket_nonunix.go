@@ -1,0 +1,8 @@
+//go:build !unix
+
+package rpc
+
+import "net"
+
+// nonBlocking returns nil: Go offers no write that does not wait on this system.
+func nonBlocking(net.Conn) func(batch []byte) (n int, err error) { return nil }
