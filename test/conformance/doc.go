@@ -14,6 +14,8 @@
 //   - TestTwins accepts an exchange that a script contains as well, if both recordings agree.
 //   - TestEveryExchangeIsAccountedFor fails for an exchange that none of these tests covers and that
 //     uncovered does not list with a reason, and for what is listed in vain.
+//   - TestEveryBehaviourHasATest names the test of each thing that a correct client does, in whatever package it
+//     is, or the reason for having none, and fails when a test is no longer there.
 //
 // An answer must be the recorded one byte for byte, but for the values that freeFields lists with reasons,
 // such as log positions, and for the numbers of tables, which a cluster gives as it likes.
@@ -44,4 +46,6 @@
 //	scenario_test.go    plays scenarios
 //	*_scenarios_test.go the scenarios (data)
 //	coverage_test.go    what is covered and what is not (data)
+//	behaviours_test.go  what a correct client does, and the tests for it (data)
+//	client_test.go      tests for what no other package tests
 package conformance
