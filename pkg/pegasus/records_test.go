@@ -111,6 +111,11 @@ func TestDefect12HashKeyTooLong(t *testing.T) {
 	})
 }
 
+// bodySize returns the size of the body of a request.
+func bodySize(method *wire.Method, arguments wire.Arguments) int {
+	return wire.RequestOverhead(method) + len(arguments.AppendField(nil, 1))
+}
+
 // TestWriteLimit shows that the client counts as the server does: what is just not too large is
 // accepted by both, and one byte more by none.
 func TestWriteLimit(t *testing.T) {
@@ -125,10 +130,52 @@ func TestWriteLimit(t *testing.T) {
 			return table.Set(t.Context(), []byte("hash"), []byte("sort ke"), value)
 		}},
 		"del": {wire.Remove, func(table *pegasus.Table, t *testing.T, more int) error {
-			overhead := len(wire.AppendRequestV1(nil, &wire.Header{}, wire.Remove, 0, wire.Blob("\x00\x04hash"))) -
-				len(wire.AppendRequestV1(nil, &wire.Header{}, wire.Remove, 0, wire.Blob(nil))) // 6
-			body := wire.RequestOverhead(wire.Remove) + 7 + overhead
+			body := bodySize(wire.Remove, wire.Blob("\x00\x04hash"))
 			return table.Del(t.Context(), []byte("hash"), make([]byte, limit-body+more))
+		}},
+		"multi set": {wire.MultiPut, func(table *pegasus.Table, t *testing.T, more int) error {
+			list := records("a", "1", "b", "")
+			request := wire.MultiPutRequest{HashKey: hashKey, Records: []wire.KeyValue{{Key: []byte("a"), Value: []byte("1")}, {Key: []byte("b")}}}
+			list[1].Value = make([]byte, limit-bodySize(wire.MultiPut, &request)+more)
+			return table.MultiSet(t.Context(), hashKey, list, pegasus.WithTTL(time.Hour))
+		}},
+		"multi del": {wire.MultiRemove, func(table *pegasus.Table, t *testing.T, more int) error {
+			list := sortKeys("a", "bc", "")
+			list[2] = make([]byte, limit-bodySize(wire.MultiRemove, &wire.MultiRemoveRequest{HashKey: hashKey, SortKeys: list})+more)
+			_, err := table.MultiDel(t.Context(), hashKey, list)
+			return err
+		}},
+		"incr": {wire.Incr, func(table *pegasus.Table, t *testing.T, more int) error {
+			body := bodySize(wire.Incr, &wire.IncrRequest{Key: []byte("\x00\x04hash")})
+			_, err := table.Incr(t.Context(), hashKey, make([]byte, limit-body+more), 1)
+			return err
+		}},
+		"check and set": {wire.CheckAndSet, func(table *pegasus.Table, t *testing.T, more int) error {
+			request := wire.CheckAndSetRequest{HashKey: hashKey, CheckSortKey: []byte("a"), CheckOperand: []byte("operand"), SetSortKey: []byte("b")}
+			value := make([]byte, limit-bodySize(wire.CheckAndSet, &request)+more)
+			check := pegasus.Check{SortKey: []byte("a"), Operand: []byte("operand")}
+			_, err := table.CheckAndSet(t.Context(), hashKey, check, []byte("b"), value, nil)
+			return err
+		}},
+		"check and set the same": {wire.CheckAndSet, func(table *pegasus.Table, t *testing.T, more int) error {
+			request := wire.CheckAndSetRequest{HashKey: hashKey, CheckSortKey: []byte("a")}
+			value := make([]byte, limit-bodySize(wire.CheckAndSet, &request)+more)
+			_, err := table.CheckAndSet(t.Context(), hashKey, pegasus.Check{SortKey: []byte("a")}, []byte("a"), value, nil)
+			return err
+		}},
+		"check and mutate": {wire.CheckAndMutate, func(table *pegasus.Table, t *testing.T, more int) error {
+			request := wire.CheckAndMutateRequest{HashKey: hashKey, Mutations: []wire.Mutate{{SortKey: []byte("a")}, {SortKey: []byte("b")}}}
+			value := make([]byte, limit-bodySize(wire.CheckAndMutate, &request)+more)
+			_, err := table.CheckAndMutate(t.Context(), hashKey, pegasus.Check{}, []pegasus.Mutation{
+				{SortKey: []byte("a"), Value: value}, {SortKey: []byte("b"), Value: make([]byte, limit), Delete: true},
+			}, nil)
+			return err
+		}},
+		"compare exchange": {wire.CheckAndSet, func(table *pegasus.Table, t *testing.T, more int) error {
+			request := wire.CheckAndSetRequest{HashKey: hashKey}
+			expected := make([]byte, limit-bodySize(wire.CheckAndSet, &request)+more)
+			_, _, err := table.CompareExchange(t.Context(), hashKey, nil, expected, nil)
+			return err
 		}},
 	}
 	for name, w := range writes {

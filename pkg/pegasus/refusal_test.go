@@ -153,45 +153,85 @@ var refusals = map[string]struct {
 	}},
 }
 
-// TestRefusals makes calls that would make a server abort, or that it would understand as something
-// else, and that therefore must not be sent.
-func TestRefusals(t *testing.T) {
+// refusing runs a test with a stub to which nothing may be sent, and with a check of refusals.
+func refusing(t *testing.T, test func(table *pegasus.Table, refused func(operation string, want, err error))) {
+	t.Helper()
 	answer := func(request *wire.Request) (wire.ErrorName, wire.Arguments) {
 		t.Errorf("%s was sent", request.Name)
 		return wire.ErrACLDeny, nil
 	}
 	withStub(t, answer, func(t *testing.T, s *stub) {
-		refused := func(operation string, want, err error) {
+		test(s.table, func(operation string, want, err error) {
 			t.Helper()
 			require.ErrorIs(t, err, want)
 			e := *failed(t, err)
 			e.Err = nil
 			require.Equal(t, pegasus.Error{Operation: operation, Table: tableName, Partition: -1}, e)
-		}
-		for operation, call := range calls {
-			refused(operation, pegasus.ErrHashKeyTooLong, call(t.Context(), s.table, make([]byte, 65535)))
-			refused(operation, pegasus.ErrHashKeyTooLong, call(t.Context(), s.table, make([]byte, 1<<17)))
-			refused(operation, pegasus.ErrHashKeyEmpty, call(t.Context(), s.table, nil))
-			refused(operation, pegasus.ErrHashKeyEmpty, call(t.Context(), s.table, []byte{}))
-		}
+		})
+	})
+}
+
+// TestRefusals makes calls that a server would answer with an error, or understand as something else.
+func TestRefusals(t *testing.T) {
+	refusing(t, func(table *pegasus.Table, refused func(operation string, want, err error)) {
 		for name, r := range refusals {
 			t.Log(name)
-			refused(r.operation, r.want, r.run(t.Context(), s.table))
+			refused(r.operation, r.want, r.run(t.Context(), table))
+		}
+		for operation, call := range calls {
+			refused(operation, pegasus.ErrHashKeyEmpty, call(t.Context(), table, nil))
+			refused(operation, pegasus.ErrHashKeyEmpty, call(t.Context(), table, []byte{}))
 		}
 	})
 }
 
-// The longest hash key that servers survive is sent.
-func TestLongestHashKey(t *testing.T) {
+// TestDefect12HashKeyTooLongForSeveral makes calls that would make a server abort, and, if they were
+// writes, those that replicate its log.
+func TestDefect12HashKeyTooLongForSeveral(t *testing.T) {
+	refusing(t, func(table *pegasus.Table, refused func(operation string, want, err error)) {
+		for operation, call := range calls {
+			for _, length := range []int{65535, 65536, 1 << 20} {
+				refused(operation, pegasus.ErrHashKeyTooLong, call(t.Context(), table, make([]byte, length)))
+			}
+		}
+	})
 	count := 0
 	answer := func(*wire.Request) (wire.ErrorName, wire.Arguments) {
 		count++
 		return wire.ErrACLDeny, nil
 	}
-	withStub(t, answer, func(t *testing.T, s *stub) {
+	withStub(t, answer, func(t *testing.T, s *stub) { // the longest that servers survive is sent
 		for _, call := range calls {
 			require.Equal(t, wire.ErrACLDeny, failed(t, call(t.Context(), s.table, make([]byte, 65534))).Server)
 		}
-		require.Equal(t, len(calls), count)
+	})
+	require.Equal(t, len(calls), count)
+}
+
+// TestDefect36NilOptions leaves out all that can be left out.
+func TestDefect36NilOptions(t *testing.T) {
+	answer := func(*wire.Request) (wire.ErrorName, wire.Arguments) { return wire.ErrACLDeny, nil }
+	withStub(t, answer, func(t *testing.T, s *stub) {
+		ctx, table := t.Context(), s.table
+		for name, call := range map[string]func(){
+			"get":              func() { _, _ = table.Get(ctx, nil, nil, nil) },
+			"append get":       func() { _, _ = table.AppendGet(ctx, nil, nil, nil, nil) },
+			"ttl":              func() { _, _, _ = table.TTL(ctx, nil, nil, nil) },
+			"exist":            func() { _, _ = table.Exist(ctx, nil, nil, nil) },
+			"set":              func() { _ = table.Set(ctx, nil, nil, nil, nil) },
+			"del":              func() { _ = table.Del(ctx, nil, nil, nil) },
+			"multi get":        func() { _, _ = table.MultiGet(ctx, hashKey, [][]byte{nil}, nil) },
+			"range":            func() { _, _ = table.MultiGetRange(ctx, hashKey, nil, nil, nil) },
+			"sort keys":        func() { _, _, _ = table.MultiGetSortKeys(ctx, hashKey, nil) },
+			"multi set":        func() { _ = table.MultiSet(ctx, hashKey, make([]pegasus.Record, 1), nil) },
+			"multi del":        func() { _, _ = table.MultiDel(ctx, hashKey, [][]byte{nil}, nil) },
+			"sort key count":   func() { _, _ = table.SortKeyCount(ctx, hashKey, nil) },
+			"incr":             func() { _, _ = table.Incr(ctx, nil, nil, 0, nil) },
+			"check and set":    func() { _, _ = table.CheckAndSet(ctx, hashKey, pegasus.Check{}, nil, nil, nil) },
+			"check and mutate": func() { _, _ = table.CheckAndMutate(ctx, hashKey, pegasus.Check{}, make([]pegasus.Mutation, 1), nil) },
+			"compare exchange": func() { _, _, _ = table.CompareExchange(ctx, hashKey, nil, nil, nil, nil) },
+		} {
+			require.NotPanics(t, call, name)
+		}
 	})
 }

@@ -1,0 +1,134 @@
+package pegasus_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/bridle-kv/bridle/pkg/pegasus"
+	"github.com/bridle-kv/bridle/pkg/rpc/wire"
+	"github.com/bridle-kv/bridle/test/onebox"
+)
+
+// described are all operations, asked to say who answered. Each says whether it is a write.
+var described = map[string]struct {
+	write bool
+	run   func(ctx context.Context, table *pegasus.Table, m *pegasus.Metadata) error
+}{
+	"get": {false, func(ctx context.Context, table *pegasus.Table, m *pegasus.Metadata) error {
+		_, err := table.Get(ctx, hashKey, nil, pegasus.WithMetadata(m))
+		return err
+	}},
+	"append get": {false, func(ctx context.Context, table *pegasus.Table, m *pegasus.Metadata) error {
+		_, err := table.AppendGet(ctx, nil, hashKey, nil, pegasus.WithMetadata(m))
+		return err
+	}},
+	"ttl": {false, func(ctx context.Context, table *pegasus.Table, m *pegasus.Metadata) error {
+		_, _, err := table.TTL(ctx, hashKey, nil, pegasus.WithMetadata(m))
+		return err
+	}},
+	"exist": {false, func(ctx context.Context, table *pegasus.Table, m *pegasus.Metadata) error {
+		_, err := table.Exist(ctx, hashKey, nil, pegasus.WithMetadata(m))
+		return err
+	}},
+	"set": {true, func(ctx context.Context, table *pegasus.Table, m *pegasus.Metadata) error {
+		return table.Set(ctx, hashKey, nil, nil, pegasus.WithTTL(time.Hour), pegasus.WithMetadata(m))
+	}},
+	"del": {true, func(ctx context.Context, table *pegasus.Table, m *pegasus.Metadata) error {
+		return table.Del(ctx, hashKey, nil, pegasus.WithMetadata(m))
+	}},
+	"multi get": {false, func(ctx context.Context, table *pegasus.Table, m *pegasus.Metadata) error {
+		_, err := table.MultiGet(ctx, hashKey, sortKeys("a"), &pegasus.MultiGetOptions{Metadata: m})
+		return err
+	}},
+	"multi get range": {false, func(ctx context.Context, table *pegasus.Table, m *pegasus.Metadata) error {
+		_, err := table.MultiGetRange(ctx, hashKey, nil, nil, &pegasus.RangeOptions{Metadata: m})
+		return err
+	}},
+	"multi get sort keys": {false, func(ctx context.Context, table *pegasus.Table, m *pegasus.Metadata) error {
+		_, _, err := table.MultiGetSortKeys(ctx, hashKey, &pegasus.RangeOptions{Metadata: m})
+		return err
+	}},
+	"sort key count": {false, func(ctx context.Context, table *pegasus.Table, m *pegasus.Metadata) error {
+		_, err := table.SortKeyCount(ctx, hashKey, pegasus.WithMetadata(m))
+		return err
+	}},
+	"multi set": {true, func(ctx context.Context, table *pegasus.Table, m *pegasus.Metadata) error {
+		return table.MultiSet(ctx, hashKey, records("a", "1"), pegasus.WithMetadata(m))
+	}},
+	"multi del": {true, func(ctx context.Context, table *pegasus.Table, m *pegasus.Metadata) error {
+		_, err := table.MultiDel(ctx, hashKey, sortKeys("a"), pegasus.WithMetadata(m))
+		return err
+	}},
+	"incr": {true, func(ctx context.Context, table *pegasus.Table, m *pegasus.Metadata) error {
+		_, err := table.Incr(ctx, hashKey, []byte("n"), 1, pegasus.WithMetadata(m))
+		return err
+	}},
+	"check and set": {true, func(ctx context.Context, table *pegasus.Table, m *pegasus.Metadata) error {
+		_, err := table.CheckAndSet(ctx, hashKey, pegasus.Check{}, nil, nil, &pegasus.CheckOptions{Metadata: m})
+		return err
+	}},
+	"a check that is not passed": {true, func(ctx context.Context, table *pegasus.Table, m *pegasus.Metadata) error {
+		check := pegasus.Check{SortKey: []byte("never"), Type: pegasus.CheckExist}
+		_, err := table.CheckAndSet(ctx, hashKey, check, nil, nil, &pegasus.CheckOptions{Metadata: m})
+		return err
+	}},
+	"check and mutate": {true, func(ctx context.Context, table *pegasus.Table, m *pegasus.Metadata) error {
+		_, err := table.CheckAndMutate(ctx, hashKey, pegasus.Check{}, make([]pegasus.Mutation, 1), &pegasus.CheckOptions{Metadata: m})
+		return err
+	}},
+	"compare exchange": {true, func(ctx context.Context, table *pegasus.Table, m *pegasus.Metadata) error {
+		_, _, err := table.CompareExchange(ctx, hashKey, nil, nil, nil, pegasus.WithMetadata(m))
+		return err
+	}},
+}
+
+func TestMetadata(t *testing.T) {
+	inBubble(t, onebox.Config{}, onebox.TableOptions{Partitions: 4}, func(t *testing.T, b *box) {
+		partition := int(hashOf("hash") % 4)
+		decree := int64(0)
+		for name, o := range described {
+			t.Log(name)
+			answered := pegasus.Metadata{Decree: -7, Server: "to be overwritten"}
+			if err := o.run(t.Context(), b.table, &answered); err != pegasus.ErrNotFound {
+				require.NoError(t, err)
+			}
+			require.Equal(t, wire.GPID{AppID: b.appID, PartitionIndex: int32(partition)}, answered.Partition)
+			require.Equal(t, b.Primary(tableName, partition).Address(), answered.Server)
+			if !o.write {
+				require.Zero(t, answered.Decree)
+				continue
+			}
+			require.Greater(t, answered.Decree, decree, "every write takes a place in the log")
+			decree = answered.Decree
+		}
+		require.NoError(t, described["set"].run(t.Context(), b.table, nil), "nobody wants to know")
+
+		require.NoError(t, b.table.Set(t.Context(), hashKey, []byte("n"), []byte("no number")))
+		var answered pegasus.Metadata
+		err := described["incr"].run(t.Context(), b.table, &answered)
+		require.ErrorIs(t, err, pegasus.ErrNotInteger)
+		require.Greater(t, answered.Decree, decree, "also a write that fails")
+	})
+}
+
+// What no server has executed leaves the metadata as it was.
+func TestMetadataWithoutAnswer(t *testing.T) {
+	inBubble(t, onebox.Config{}, single, func(t *testing.T, b *box) {
+		before := pegasus.Metadata{Server: "as it was", Decree: 5}
+		for fault, within := range map[*onebox.Fault]time.Duration{
+			{Error: wire.ErrBusy}: time.Minute, {Error: wire.ErrBusy, ErrorWithBody: true}: time.Minute,
+			{OKWithoutBody: true}: time.Minute, {DropReply: true}: time.Second,
+		} {
+			remove := b.Primary(tableName, 0).Inject(*fault)
+			for name, o := range described {
+				answered := before
+				require.Error(t, o.run(b.within(within), b.table, &answered))
+				require.Equal(t, before, answered, name)
+			}
+			remove()
+		}
+	})
+}
