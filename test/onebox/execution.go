@@ -102,13 +102,19 @@ func (x *execution) snapshot() *index {
 	return x.replica.store.snapshot()
 }
 
+// expiryOf returns the expiry of a record that is written with the given one.
+func (c *Cluster) expiryOf(env *environment, expire uint32) uint32 {
+	if expire == 0 && env.defaultTTL > 0 {
+		return c.now() + env.defaultTTL
+	}
+	return expire
+}
+
 // put and remove add to the write. The key and the value are copied. An expiry of 0 means that of the
 // table.
 
 func (x *execution) put(key, value []byte, expire uint32) {
-	if ttl := x.env.defaultTTL; expire == 0 && ttl > 0 {
-		expire = x.now() + ttl
-	}
+	expire = x.cluster.expiryOf(x.env, expire)
 	memory := make([]byte, len(key)+len(value))
 	n := copy(memory, key)
 	copy(memory[n:], value)
