@@ -38,6 +38,11 @@ func TestViolations(t *testing.T) {
 		return func(frame []byte) []byte { frame[at] = value; return frame }
 	}
 	put := &wire.PutRequest{Key: key, Value: []byte("v")}
+	long := make([]byte, 65535)
+	batch := &wire.BatchGetRequest{Keys: []wire.FullKey{{HashKey: []byte("a")}, {HashKey: long}}}
+	scan := func(start []byte, pattern string, full wire.OptionalBool) *wire.GetScannerRequest {
+		return &wire.GetScannerRequest{StartKey: start, HashKeyFilter: wire.FilterPrefix, HashKeyPattern: []byte(pattern), FullScan: full}
+	}
 	for name, test := range map[string]struct {
 		version int
 		method  *wire.Method
@@ -60,6 +65,25 @@ func TestViolations(t *testing.T) {
 		"undecodable read":        {1, wire.Get, wire.Blob(key), nil, setByte(arguments+3, 0x7f), ""},
 		"undecodable write":       {1, wire.Remove, wire.Blob(key), nil, setByte(arguments+3+3, 0x7f), "silence"},
 		"internal field":          {1, wire.Put, internalPut{put}, nil, nil, wire.ErrOK},
+		"multi_get, long":         {1, wire.MultiGet, &wire.MultiGetRequest{HashKey: long}, nil, nil, ""},
+		"multi_put, long":         {1, wire.MultiPut, &wire.MultiPutRequest{HashKey: long}, nil, nil, ""},
+		"multi_remove, long":      {1, wire.MultiRemove, &wire.MultiRemoveRequest{HashKey: long}, nil, nil, ""},
+		"batch_get, long":         {1, wire.BatchGet, batch, nil, nil, ""},
+		"sortkey_count, long":     {1, wire.SortKeyCount, wire.Blob(long), nil, nil, ""},
+		"check_and_set, long":     {1, wire.CheckAndSet, &wire.CheckAndSetRequest{HashKey: long}, nil, nil, ""},
+		"check_and_mutate, long":  {1, wire.CheckAndMutate, &wire.CheckAndMutateRequest{HashKey: long}, nil, nil, ""},
+		"incr, short":             {1, wire.Incr, &wire.IncrRequest{Key: []byte{0}}, nil, nil, ""},
+		"scan from nowhere":       {1, wire.GetScanner, &wire.GetScannerRequest{}, nil, nil, ""},
+		"scan from half a key":    {1, wire.GetScanner, &wire.GetScannerRequest{StartKey: []byte{0, 1}}, nil, nil, ""},
+		"scan with a prefix":      {1, wire.GetScanner, scan(key, "b", wire.No), nil, nil, ""},
+		"scan with long prefix":   {1, wire.GetScanner, scan(key, string(long), wire.Yes), nil, nil, ""},
+		"multi_get, wrong hash":   {1, wire.MultiGet, &wire.MultiGetRequest{HashKey: []byte("a")}, wrongHash, nil, wire.ErrOK},
+		"batch_get, wrong hash":   {1, wire.BatchGet, &wire.BatchGetRequest{Keys: []wire.FullKey{{HashKey: []byte("a")}}}, wrongHash, nil, wire.ErrOK},
+		"multi_put, wrong hash":   {1, wire.MultiPut, &wire.MultiPutRequest{HashKey: []byte("a")}, wrongHash, nil, wire.ErrOK},
+		"incr, wrong hash":        {1, wire.Incr, &wire.IncrRequest{Key: key}, wrongHash, nil, wire.ErrOK},
+		"scan with a wrong hash":  {1, wire.GetScanner, &wire.GetScannerRequest{StartKey: key}, wrongHash, nil, wire.ErrOK},
+		"hash key as a string":    {1, wire.SortKeyCount, wire.Blob("a"), nil, setByte(arguments+len("SORTKEY_COUNT")-len("GET"), 11), wire.ErrOK},
+		"unknown field":           {1, wire.Scan, unknownField{&wire.ScanRequest{}}, nil, nil, wire.ErrOK},
 		"unknown app":             {1, wire.Get, wire.Blob(key), func(h *wire.Header) { h.GPID.AppID = 99 }, nil, wire.ErrObjectNotFound},
 		"index out of range":      {1, wire.Get, wire.Blob(key), func(h *wire.Header) { h.GPID.PartitionIndex = 1 }, nil, wire.ErrObjectNotFound},
 		"negative index":          {1, wire.Get, wire.Blob(key), func(h *wire.Header) { h.GPID.PartitionIndex = -1 }, nil, wire.ErrObjectNotFound},
@@ -97,6 +121,14 @@ type internalPut struct{ *wire.PutRequest }
 func (p internalPut) AppendField(dst []byte, id int16) []byte {
 	dst = p.PutRequest.AppendField(dst, id)
 	return append(dst[:len(dst)-1], 8, 0, 4, 0, 0, 0, 0, 0)
+}
+
+// unknownField is a request with a field that servers do not know.
+type unknownField struct{ wire.Arguments }
+
+func (u unknownField) AppendField(dst []byte, id int16) []byte {
+	dst = u.Arguments.AppendField(dst, id)
+	return append(dst[:len(dst)-1], 8, 0, 99, 0, 0, 0, 0, 0)
 }
 
 func TestViolationsOfMetaRequests(t *testing.T) {
@@ -138,6 +170,16 @@ func TestNoViolations(t *testing.T) {
 				c.call(b.header(key), method, in, nil)
 			}
 		}
+		whole := wire.Header{GPID: b.header(key).GPID} // the partition index for a hash
+		for _, in := range []*wire.GetScannerRequest{
+			wholePartition(),
+			{StartKey: rawKey("b", ""), HashKeyFilter: wire.FilterPrefix, HashKeyPattern: []byte("a")},
+			{StartKey: rawKey("a", ""), HashKeyFilter: wire.FilterPrefix, HashKeyPattern: []byte("b"), FullScan: wire.Yes},
+		} {
+			require.Equal(t, wire.ErrOK, c.call(whole, wire.GetScanner, in, nil).Error)
+		}
+		several := &wire.BatchGetRequest{Keys: []wire.FullKey{{HashKey: []byte("x")}, {HashKey: []byte("a")}, {HashKey: []byte("y")}}}
+		require.Equal(t, wire.ErrOK, c.call(b.header(key), wire.BatchGet, several, nil).Error)
 		got, _ := b.put(c, rawKey("", "sort key only"), "")
 		require.Equal(t, wire.ErrOK, got.Error)
 	}

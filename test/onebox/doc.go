@@ -22,7 +22,8 @@
 //   - A write does not wait for a secondary that does not answer. The secondary is left behind at once
 //     and catches up when it is back.
 //   - What the meta servers tell and what the replica servers do changes in the same moment.
-//   - Requests of one connection are served one after the other.
+//   - Requests of one connection are served one after the other, but for those that are throttled.
+//   - Iterations run out of time after a number of records instead of 30 s; see Cluster.LimitIterations.
 //
 // # Map
 //
@@ -48,7 +49,9 @@
 //	split.go       partition split
 //	partition.go   the configuration of a partition, and why no write is lost
 //	disk.go        the state of a server's disk
-//	environment.go table environment variables
+//	environment.go table environment variables and modes
+//	throttle.go    limits of requests and bytes per second
+//	negotiation.go what clients hear that would authenticate
 //	replica.go     a copy of a partition on a server
 //	store.go       the records of a replica
 //	data.go        access to records without requests

@@ -9,16 +9,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// requestsOf are one request of each sort that addresses a record.
-func requestsOf(key []byte) map[*wire.Method]wire.Arguments {
-	return map[*wire.Method]wire.Arguments{
-		wire.Get: wire.Blob(key), wire.TTL: wire.Blob(key), wire.ClearScanner: wire.Int64(5),
-		wire.Put: &wire.PutRequest{Key: key}, wire.Remove: wire.Blob(key),
-	}
-}
-
-func isWrite(method *wire.Method) bool { return method == wire.Put || method == wire.Remove }
-
 func TestAbsentAndSecondaryReplicas(t *testing.T) {
 	b := newBox(t, onebox.Config{Replicas: 4}, onebox.TableOptions{Partitions: 1})
 	key := rawKey("a", "b")
@@ -104,6 +94,11 @@ func TestDisks(t *testing.T) {
 		b.Replica(0).SetDisk(disk)
 		got, _ = b.put(c, key, "during")
 		require.Equal(t, want, got.Error)
+		for method, in := range requestsOf(key) {
+			if isWrite(method) {
+				require.Equal(t, want, c.call(b.header(key), method, in, nil).Error, method.Name())
+			}
+		}
 		_, record := b.get(c, key)
 		require.Equal(t, "before", string(record.Value), "nothing was written, and reads are served")
 
@@ -153,6 +148,51 @@ func TestEnvironmentErrors(t *testing.T) {
 	require.ErrorIs(t, b.SetTableEnv(tableName, "replica.deny_client_request", "sometimes"), onebox.ErrEnvironment)
 }
 
+// Tables in special modes refuse some writes, and serve the rest.
+func TestDisabledOperations(t *testing.T) {
+	b := newBox(t, onebox.Config{}, onebox.TableOptions{Partitions: 1})
+	key := rawKey("a", "b")
+	disabled := func(isDisabled func(*wire.Method) bool) {
+		t.Helper()
+		for method, in := range requestsOf(key) {
+			want := wire.ErrOK
+			if isDisabled(method) {
+				want = wire.ErrOperationDisabled
+			}
+			if method != wire.ClearScanner {
+				require.Equal(t, want, b.primary(key).call(b.header(key), method, in, nil).Error, method.Name())
+			}
+		}
+	}
+	none := func(*wire.Method) bool { return false }
+	require.NoError(t, b.SetDuplicating(tableName, true))
+	disabled(isAtomic)
+	require.NoError(t, b.SetIdempotent(tableName, true))
+	disabled(none)
+	require.NoError(t, b.SetIngesting(tableName, true))
+	disabled(isWrite)
+	require.NoError(t, b.SetIngesting(tableName, false))
+	require.NoError(t, b.SetDuplicating(tableName, false))
+	require.NoError(t, b.SetIdempotent(tableName, false))
+	disabled(none)
+}
+
+// Servers without authentication say so, to whatever a client negotiates.
+func TestNegotiation(t *testing.T) {
+	b := newBox(t, onebox.Config{}, onebox.TableOptions{Partitions: 1})
+	for _, node := range []*onebox.Node{b.Meta(0), b.Replica(0)} {
+		c := dial(t, b.Cluster, node)
+		c.send(wire.Header{}, wire.NewMethod("RPC_NEGOTIATION"), wire.Blob("anything"))
+		frame, err := c.receiveFrame()
+		require.NoError(t, err)
+		var response wire.Response
+		require.NoError(t, wire.ParseResponse(frame, &response))
+		require.Equal(t, wire.ErrOK, response.Error)
+		require.Equal(t, "RPC_NEGOTIATION_ACK", string(response.Name))
+		require.Equal(t, unhex(t, "0c0000 080001 00000009 0c0002 00000000 00 00"), response.Result)
+	}
+}
+
 // Each gate is set up in turn, the last one first: the answer must be that of the earliest.
 func TestGatesInOrder(t *testing.T) {
 	b := newRudeBox(t, onebox.Config{FailoverDelay: time.Hour}, onebox.TableOptions{Partitions: 2})
@@ -165,13 +205,19 @@ func TestGatesInOrder(t *testing.T) {
 	write := func(in *wire.PutRequest) wire.ErrorName { return c.call(b.header(key), wire.Put, in, nil).Error }
 	read := func() wire.ErrorName { return c.call(b.header(key), wire.Get, wire.Blob(key), nil).Error }
 
+	require.NoError(t, b.SetTableEnv(tableName, writeThrottling, "0*reject*0"))
+	require.NoError(t, b.SetTableEnv(tableName, readSizeThrottling, "0"))
+	write(small)
+	require.Equal(t, wire.ErrBusy, write(small))
+	require.Equal(t, wire.ErrBusy, read())
 	for _, other := range b.Secondaries(tableName, index) {
 		other.Pause()
 	}
 	require.Equal(t, wire.ErrNotEnoughMember, write(small))
+	require.NoError(t, b.SetIngesting(tableName, true))
+	require.Equal(t, wire.ErrOperationDisabled, write(small))
 	node.SetDisk(onebox.DiskInsufficient)
 	require.Equal(t, wire.ErrDiskInsufficient, write(small))
-	require.Equal(t, wire.ErrOK, read())
 	require.NoError(t, b.ClearPrimary(tableName, index))
 	require.Equal(t, wire.ErrInvalidState, write(small))
 	require.Equal(t, wire.ErrInvalidState, read())
@@ -179,6 +225,8 @@ func TestGatesInOrder(t *testing.T) {
 	require.NoError(t, b.SwitchSplit(tableName))
 	require.Equal(t, wire.ErrSplitting, write(small))
 	require.Equal(t, wire.ErrSplitting, read())
+	require.NoError(t, b.SetDuplicating(tableName, true))
+	require.Equal(t, wire.ErrOperationDisabled, c.call(b.header(key), wire.Incr, &wire.IncrRequest{Key: key}, nil).Error)
 	require.Equal(t, wire.ErrInvalidData, write(large))
 	require.NoError(t, b.SetTableEnv(tableName, "replica.deny_client_request", "reconfig*all"))
 	require.Equal(t, wire.ErrInvalidState, write(large))

@@ -8,13 +8,14 @@ import (
 	"github.com/bridle-kv/bridle/pkg/rpc/wire"
 	"github.com/bridle-kv/bridle/test/onebox"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/atomic"
 )
 
 // tester is a box with one partition and a connection to its primary, under a clock that stands still.
 type tester struct {
 	*box
 	*client
-	clock time.Time
+	clock atomic.Time
 }
 
 func newTester(t testing.TB) *tester {
@@ -22,8 +23,9 @@ func newTester(t testing.TB) *tester {
 }
 
 func newTesterOf(t testing.TB, config onebox.Config, options onebox.TableOptions) *tester {
-	x := &tester{clock: time.Date(2030, 5, 6, 7, 8, 9, 0, time.UTC)}
-	config.Now = func() time.Time { return x.clock }
+	x := &tester{}
+	x.clock.Store(time.Date(2030, 5, 6, 7, 8, 9, 0, time.UTC))
+	config.Now = x.clock.Load
 	options.Partitions = 1
 	x.box = newBox(t, config, options)
 	x.client = dial(t, x.Cluster, x.Primary(tableName, 0))
@@ -31,7 +33,9 @@ func newTesterOf(t testing.TB, config onebox.Config, options onebox.TableOptions
 }
 
 // now is the time in requests.
-func (x *tester) now() int32 { return int32(x.clock.Unix() - wire.ExpireEpoch) }
+func (x *tester) now() int32 { return int32(x.clock.Load().Unix() - wire.ExpireEpoch) }
+
+func (x *tester) advance(d time.Duration) { x.clock.Store(x.clock.Load().Add(d)) }
 
 // about returns the header of a request about a hash key.
 func (x *tester) about(hashKey string) wire.Header {
@@ -100,4 +104,36 @@ func blobs(texts ...string) [][]byte {
 		keys = append(keys, []byte(text))
 	}
 	return keys
+}
+
+// requestsOf are one request of each sort that addresses a record or its hash key.
+func requestsOf(key []byte) map[*wire.Method]wire.Arguments {
+	hashKey, sortKey, err := wire.SplitKey(key)
+	if err != nil {
+		panic(err)
+	}
+	mutations := []wire.Mutate{{SortKey: sortKey}}
+	return map[*wire.Method]wire.Arguments{
+		wire.Get: wire.Blob(key), wire.TTL: wire.Blob(key),
+		wire.MultiGet:     &wire.MultiGetRequest{HashKey: hashKey},
+		wire.BatchGet:     &wire.BatchGetRequest{Keys: []wire.FullKey{{HashKey: hashKey, SortKey: sortKey}}},
+		wire.SortKeyCount: wire.Blob(hashKey),
+		wire.GetScanner:   &wire.GetScannerRequest{StartKey: key, StopKey: []byte{0xff, 0xff}},
+		wire.Scan:         &wire.ScanRequest{ContextID: 5},
+		wire.ClearScanner: wire.Int64(5),
+		wire.Put:          &wire.PutRequest{Key: key}, wire.Remove: wire.Blob(key),
+		wire.MultiPut:       &wire.MultiPutRequest{HashKey: hashKey, Records: []wire.KeyValue{{Key: sortKey}}},
+		wire.MultiRemove:    &wire.MultiRemoveRequest{HashKey: hashKey, SortKeys: [][]byte{sortKey}},
+		wire.Incr:           &wire.IncrRequest{Key: key},
+		wire.CheckAndSet:    &wire.CheckAndSetRequest{HashKey: hashKey, CheckSortKey: sortKey},
+		wire.CheckAndMutate: &wire.CheckAndMutateRequest{HashKey: hashKey, CheckSortKey: sortKey, Mutations: mutations},
+	}
+}
+
+func isWrite(method *wire.Method) bool {
+	return method == wire.Put || method == wire.Remove || method == wire.MultiPut || method == wire.MultiRemove || isAtomic(method)
+}
+
+func isAtomic(method *wire.Method) bool {
+	return method == wire.Incr || method == wire.CheckAndSet || method == wire.CheckAndMutate
 }

@@ -163,3 +163,66 @@ func TestSplitErrors(t *testing.T) {
 	require.NoError(t, err)
 	require.ErrorIs(t, b.StartSplit("odd"), onebox.ErrSplit)
 }
+
+// A child still has the records of its parent. Scans drop them, if they are asked to and if the table's
+// replicas check hashes.
+func TestScansAfterASplit(t *testing.T) {
+	x := newTester(t)
+	x.fillHashKeys(40)
+	count := func(index int32, validate wire.OptionalBool) int {
+		header := wire.Header{GPID: wire.GPID{AppID: x.appID, PartitionIndex: index}, PartitionHash: uint64(index)}
+		in := wholePartition()
+		in.ValidatePartitionHash = validate
+		var out wire.ScanResponse
+		got := dial(t, x.Cluster, x.Primary(tableName, int(index))).call(header, wire.GetScanner, in, &out)
+		require.Equal(t, wire.ErrOK, got.Error)
+		return len(out.Records)
+	}
+	open := x.begin()
+	require.Equal(t, 40, count(0, wire.Yes))
+	require.NoError(t, x.StartSplit(tableName))
+	require.Equal(t, 40, count(0, wire.Yes), "the parent still serves both")
+	require.NoError(t, x.FinishSplit(tableName))
+	for index := range int32(2) {
+		require.Equal(t, 40, count(index, wire.No))
+		require.Equal(t, count(index, wire.Yes), count(index, wire.Absent))
+	}
+	require.Equal(t, 40, count(0, wire.Yes)+count(1, wire.Yes))
+	require.Less(t, count(0, wire.Yes), 40)
+
+	// A scan from before the split loses the records of the child, and nobody says so.
+	scanned := len(open.Records)
+	for open.ContextID != wire.ScanComplete {
+		open = x.scan(open.ContextID)
+		require.Equal(t, wire.StatusOK, open.Status)
+		scanned += len(open.Records)
+	}
+	require.Less(t, scanned, 40)
+
+	require.NoError(t, x.SetTableEnv(tableName, "replica.split.validate_partition_hash", "false"))
+	require.Equal(t, 40, count(0, wire.Yes))
+}
+
+// fillHashKeys writes records of n hash keys.
+func (x *tester) fillHashKeys(n int) {
+	x.box.t.Helper()
+	require.NoError(x.box.t, x.Load(tableName, n, func(i int) (_, _, _ []byte) { return fmt.Append(nil, i), nil, nil }))
+}
+
+// The hash check can be had without a split.
+func TestHashValidation(t *testing.T) {
+	const variable = "replica.split.validate_partition_hash"
+	b := newRudeBox(t, onebox.Config{}, onebox.TableOptions{Partitions: 4})
+	key := rawKey("a", "b")
+	header := b.header(key)
+	header.PartitionHash++
+	c := b.primary(key)
+	require.Equal(t, wire.ErrOK, c.call(header, wire.Get, wire.Blob(key), nil).Error)
+	require.NoError(t, b.SetTableEnv(tableName, variable, "true"))
+	require.Equal(t, wire.ErrParentPartitionMisused, c.call(header, wire.Get, wire.Blob(key), nil).Error)
+	require.Equal(t, wire.ErrOK, c.call(b.header(key), wire.Get, wire.Blob(key), nil).Error)
+	require.NoError(t, b.SetTableEnv(tableName, variable, ""))
+	require.Equal(t, wire.ErrOK, c.call(header, wire.Get, wire.Blob(key), nil).Error)
+	require.ErrorIs(t, b.SetTableEnv(tableName, variable, "maybe"), onebox.ErrEnvironment)
+	require.ErrorIs(t, b.SetTableEnv("none", variable, "true"), onebox.ErrNoTable)
+}
