@@ -34,6 +34,8 @@ var unusualArguments = map[string]string{
 	"exchanges/framing/argument_type_string":  "an argument of another type than the RPC's",
 	"exchanges/framing/nested_blob_as_string": "a blob of type STRING, which is skipped",
 	"exchanges/framing/unknown_extra_field":   "a field that is not known",
+	"exchanges/multi_get/fields_omitted":      "fields left out that this package sends empty",
+	"scripts/multi_get/fields_omitted":        "fields left out that this package sends empty",
 	"exchanges/put_remove/put_fields_omitted": "fields left out that this package sends empty",
 	"scripts/put_remove/put_fields_omitted":   "fields left out that this package sends empty",
 	"exchanges/put_remove/put_type_0":         "a field that is reserved for replication",
@@ -63,6 +65,16 @@ var covered = []rpcStructs{
 	{wire.TTL, newOf[wire.Blob], newOf[wire.TTLResponse], 43, 40},
 	{wire.Put, newOf[wire.PutRequest], newOf[wire.UpdateResponse], 139, 118},
 	{wire.Remove, newOf[wire.Blob], newOf[wire.UpdateResponse], 20, 15},
+	{wire.MultiGet, newOf[wire.MultiGetRequest], newOf[wire.MultiGetResponse], 94, 91},
+	{wire.BatchGet, newOf[wire.BatchGetRequest], newOf[wire.BatchGetResponse], 15, 12},
+	{wire.SortKeyCount, newOf[wire.Blob], newOf[wire.CountResponse], 19, 17},
+	{wire.MultiPut, newOf[wire.MultiPutRequest], newOf[wire.UpdateResponse], 87, 80},
+	{wire.MultiRemove, newOf[wire.MultiRemoveRequest], newOf[wire.MultiRemoveResponse], 17, 12},
+	{wire.Incr, newOf[wire.IncrRequest], newOf[wire.IncrResponse], 68, 62},
+	{wire.CheckAndSet, newOf[wire.CheckAndSetRequest], newOf[wire.CheckResponse], 117, 111},
+	{wire.CheckAndMutate, newOf[wire.CheckAndMutateRequest], newOf[wire.CheckResponse], 19, 14},
+	{wire.GetScanner, newOf[wire.GetScannerRequest], newOf[wire.ScanResponse], 90, 88},
+	{wire.Scan, newOf[wire.ScanRequest], newOf[wire.ScanResponse], 61, 56},
 	{wire.ClearScanner, newOf[wire.Int64], nil, 11, 0},
 }
 
@@ -229,6 +241,7 @@ func TestRecordedUnusualArguments(t *testing.T) {
 		"unknown_extra_field":       &wire.PutRequest{Key: []byte("\x00\x02gtxf"), Value: []byte("v")},
 		"put_fields_omitted":        &wire.PutRequest{Key: []byte("\x00\x02prom")},
 		"put_type_0":                &wire.PutRequest{Key: []byte("\x00\x02prt0"), Value: []byte("v"), Internal: true},
+		"fields_omitted":            &wire.MultiGetRequest{HashKey: []byte("mg"), StartInclusive: true},
 		"no_meta_fields":            &wire.QueryConfigRequest{Table: "gold_data"},
 	}
 	found := 0
@@ -268,13 +281,20 @@ func TestRecordedResults(t *testing.T) {
 	require.Equal(t, len(unusualResults), unusual)
 }
 
-func TestPutBodySize(t *testing.T) {
+func TestRecordedBodySize(t *testing.T) {
+	writes := 0
 	forRecorded(t, func(e *exchange, request *wire.Request, _ *wire.Response, c *rpcStructs) {
-		put, ok := c.argument().(*wire.PutRequest)
+		argument := c.argument()
+		if _, ok := argument.(*wire.PutRequest); ok {
+			argument = new(put)
+		}
+		write, ok := argument.(sized)
 		if _, unusual := unusualArguments[e.String()]; unusual || !ok {
 			return
 		}
-		require.NoError(t, wire.DecodeArguments(new(wire.Reader), request.Arguments, put))
-		require.Equal(t, len(request.Body), wire.PutBodySize(len(put.Key), len(put.Value)), "%v", e)
+		require.NoError(t, wire.DecodeArguments(new(wire.Reader), request.Arguments, argument))
+		require.Equal(t, len(request.Body), write.BodySize(), "%v", e)
+		writes++
 	})
+	require.Equal(t, 441, writes)
 }
