@@ -1,6 +1,7 @@
 package wire_test
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/bridle-kv/bridle/pkg/rpc/wire"
@@ -86,4 +87,67 @@ func BenchmarkKey(b *testing.B) {
 		hash += wire.KeyHash(benchHashKey, benchSortKey)
 	}
 	_ = hash
+}
+
+// benchResult decodes an answer with many records, which a caller keeps or reads in place.
+func benchResult[T any, P interface {
+	*T
+	message
+}](b *testing.B, want P) {
+	body := append(want.AppendField(nil, 0), 0)
+	for _, own := range []bool{false, true} {
+		b.Run(fmt.Sprintf("%T/own=%v", *want, own), func(b *testing.B) {
+			var reader wire.Reader
+			result := owning[P]{new(T), own}
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := wire.DecodeResult(&reader, body, &result); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/benchRecords, "ns/record")
+		})
+	}
+}
+
+// owning is a result that may keep its bytes.
+type owning[R wire.Result] struct {
+	result R
+	own    bool
+}
+
+func (o *owning[R]) Decode(r *wire.Reader) {
+	if o.own {
+		r.Own()
+	}
+	o.result.Decode(r)
+}
+
+const benchRecords = 1000
+
+func BenchmarkDecodeRecords(b *testing.B) {
+	records, full := make([]wire.KeyValue, benchRecords), make([]wire.FullData, benchRecords)
+	for i := range records {
+		key := fmt.Appendf(nil, "%020d", i)
+		records[i] = wire.KeyValue{Key: key, Value: make([]byte, 100)}
+		full[i] = wire.FullData{HashKey: key[:10], SortKey: key[10:], Value: make([]byte, 100)}
+	}
+	origin := wire.Origin{GPID: wire.GPID{AppID: 2, PartitionIndex: 3}, Server: []byte("localhost:34801")}
+	benchResult(b, &wire.MultiGetResponse{Records: records, Origin: origin})
+	benchResult(b, &wire.ScanResponse{Records: records, ContextID: 5, Origin: origin})
+	benchResult(b, &wire.BatchGetResponse{Records: full, Origin: origin})
+}
+
+func BenchmarkAppendRequestV1MultiPut(b *testing.B) {
+	request := wire.MultiPutRequest{HashKey: benchHashKey, Records: make([]wire.KeyValue, benchRecords)}
+	for i := range request.Records {
+		request.Records[i] = wire.KeyValue{Key: fmt.Appendf(nil, "%020d", i), Value: make([]byte, 100)}
+	}
+	header := wire.Header{GPID: wire.GPID{AppID: 2, PartitionIndex: 3}, TimeoutMillis: 1000, PartitionHash: 1}
+	dst := make([]byte, 0, 1<<20)
+	b.ReportAllocs()
+	for b.Loop() {
+		dst = wire.AppendRequestV1(dst[:0], &header, wire.MultiPut, 7, &request)
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/benchRecords, "ns/record")
 }
