@@ -191,17 +191,16 @@ func (m *Mutate) fields(c *coder) {
 	c.i32(4, &m.ExpireSeconds)
 }
 
-func appendMutate(dst []byte, m Mutate) []byte {
+func (m *Mutate) append(dst []byte) []byte {
 	c := coder{dst: dst}
 	m.fields(&c)
 	return c.end()
 }
 
-func readMutate(r *Reader) (m Mutate) {
+func (m *Mutate) read(r *Reader) {
 	for c := readStruct(r); c.more(); {
 		m.fields(&c)
 	}
-	return m
 }
 
 // CheckAndMutateRequest is the argument of CheckAndMutate (check_and_mutate_request).
@@ -225,7 +224,7 @@ func (m *CheckAndMutateRequest) fields(c *coder) {
 	c.blob(2, &m.CheckSortKey)
 	c.i32(3, (*int32)(&m.CheckType))
 	c.blob(4, &m.CheckOperand)
-	list(c, 5, &m.Mutations, elements[Mutate]{typeStruct, mutateSize, appendMutate, readMutate})
+	list(c, 5, &m.Mutations, elements[Mutate]{typeStruct, mutateSize, (*Mutate).append, (*Mutate).read})
 	c.bool(6, &m.ReturnCheckValue)
 }
 

@@ -13,17 +13,16 @@ func (m *FullKey) fields(c *coder) {
 	c.blob(2, &m.SortKey)
 }
 
-func appendFullKey(dst []byte, m FullKey) []byte {
+func (m *FullKey) append(dst []byte) []byte {
 	c := coder{dst: dst}
 	m.fields(&c)
 	return c.end()
 }
 
-func readFullKey(r *Reader) (m FullKey) {
+func (m *FullKey) read(r *Reader) {
 	for c := readStruct(r); c.more(); {
 		m.fields(&c)
 	}
-	return m
 }
 
 // FullData is one record in the answer to a batch (full_data). Decoded bytes point into the frame.
@@ -40,17 +39,32 @@ func (m *FullData) fields(c *coder) {
 	c.blob(3, &m.Value)
 }
 
-func appendFullData(dst []byte, m FullData) []byte {
+func (m *FullData) append(dst []byte) []byte {
 	c := coder{dst: dst}
 	m.fields(&c)
 	return c.end()
 }
 
-func readFullData(r *Reader) (m FullData) {
+func (m *FullData) read(r *Reader) {
+	if m.decodeUsual(r) {
+		return
+	}
 	for c := readStruct(r); c.more(); {
 		m.fields(&c)
 	}
-	return m
+}
+
+// decodeUsual is a short cut, see usualBytes.
+func (m *FullData) decodeUsual(r *Reader) bool {
+	hashKey, rest := usualBytes(r.data[r.offset:], typeStruct<<16|1)
+	sortKey, rest := usualBytes(rest, typeStruct<<16|2)
+	value, rest := usualBytes(rest, typeStruct<<16|3)
+	if len(rest) == 0 || rest[0] != typeStop {
+		return false
+	}
+	m.HashKey, m.SortKey, m.Value = hashKey, sortKey, value
+	r.endUsual(rest)
+	return true
 }
 
 // BatchGetRequest is the argument of BatchGet (batch_get_request). All keys must belong to the
@@ -61,7 +75,7 @@ type BatchGetRequest struct {
 }
 
 func (m *BatchGetRequest) fields(c *coder) {
-	list(c, 1, &m.Keys, elements[FullKey]{typeStruct, fullKeySize, appendFullKey, readFullKey})
+	list(c, 1, &m.Keys, elements[FullKey]{typeStruct, fullKeySize, (*FullKey).append, (*FullKey).read})
 }
 
 // AppendField implements Arguments.
@@ -91,7 +105,7 @@ type BatchGetResponse struct {
 
 func (m *BatchGetResponse) fields(c *coder) {
 	c.i32(1, (*int32)(&m.Status))
-	list(c, 2, &m.Records, elements[FullData]{typeStruct, fullDataSize, appendFullData, readFullData})
+	list(c, 2, &m.Records, elements[FullData]{typeStruct, fullDataSize, (*FullData).append, (*FullData).read})
 	c.i32(3, &m.Origin.GPID.AppID)
 	c.i32(4, &m.Origin.GPID.PartitionIndex)
 	c.text(6, &m.Origin.Server)

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"encoding/binary"
 	"fmt"
 	"net/netip"
 )
@@ -163,10 +164,6 @@ func (c *coder) address(id int16, value *netip.AddrPort) {
 	}
 }
 
-func (c *coder) addresses(id int16, value *[]netip.AddrPort) {
-	list(c, id, value, elements[netip.AddrPort]{typeStruct, addressSize, appendAddress, (*Reader).address})
-}
-
 // optionalHostPort is left out if it is the zero value.
 func (c *coder) optionalHostPort(id int16, value *HostPort) {
 	if c.reader == nil {
@@ -176,13 +173,6 @@ func (c *coder) optionalHostPort(id int16, value *HostPort) {
 	} else if c.reader.at(id, typeStruct) {
 		*value = c.reader.hostPort()
 		c.reader.nextField()
-	}
-}
-
-// optionalHostPorts is left out if it is nil; present but empty, it is read as not nil.
-func (c *coder) optionalHostPorts(id int16, value *[]HostPort) {
-	if c.reader != nil || *value != nil {
-		list(c, id, value, elements[HostPort]{typeStruct, minHostPortSize, appendHostPort, (*Reader).hostPort})
 	}
 }
 
@@ -208,12 +198,13 @@ const (
 	minHostPortSize = 7
 )
 
-// elements tells how the elements of a list travel.
+// elements tells how the elements of a list travel. They are written and read in place: copies of
+// structs would cost more than the work itself.
 type elements[T any] struct {
 	wireType byte
 	minSize  int // see Reader.list
-	append   func(dst []byte, element T) []byte
-	read     func(r *Reader) T
+	append   func(element *T, dst []byte) []byte
+	read     func(element *T, r *Reader)
 }
 
 // list is a field of type LIST. It may be there once only: were each list of many read in the place of
@@ -221,17 +212,55 @@ type elements[T any] struct {
 func list[T any](c *coder, id int16, value *[]T, of elements[T]) {
 	if c.reader == nil {
 		c.dst = appendListHeader(c.dst, id, of.wireType, len(*value))
-		for _, element := range *value {
-			c.dst = of.append(c.dst, element)
+		for i := range *value {
+			c.dst = of.append(&(*value)[i], c.dst)
 		}
 	} else if r := c.reader; r.at(id, typeList) {
 		if *value != nil {
 			r.Fail(fmt.Errorf("%w: list %d twice", ErrMalformed, id))
 		}
-		*value = make([]T, r.list(of.wireType, of.minSize))
-		for i := 0; i < len(*value) && r.err == nil; i++ {
-			(*value)[i] = of.read(r)
+		list := make([]T, r.list(of.wireType, of.minSize))
+		for i := 0; i < len(list) && r.err == nil; i++ {
+			of.read(&list[i], r)
 		}
+		*value = list
 		r.nextField()
+	}
+}
+
+// The lists of elements that are no structs of their own.
+
+func (c *coder) i32s(id int16, value *[]int32) {
+	list(c, id, value, elements[int32]{
+		typeI32, i32Size,
+		func(element *int32, dst []byte) []byte { return binary.BigEndian.AppendUint32(dst, uint32(*element)) },
+		func(element *int32, r *Reader) { *element = r.i32() },
+	})
+}
+
+func (c *coder) blobs(id int16, value *[][]byte) {
+	list(c, id, value, elements[[]byte]{
+		typeStruct, lengthSize,
+		func(element *[]byte, dst []byte) []byte { return appendBytes(dst, *element) },
+		func(element *[]byte, r *Reader) { *element = r.blob() },
+	})
+}
+
+func (c *coder) addresses(id int16, value *[]netip.AddrPort) {
+	list(c, id, value, elements[netip.AddrPort]{
+		typeStruct, addressSize,
+		func(element *netip.AddrPort, dst []byte) []byte { return appendAddress(dst, *element) },
+		func(element *netip.AddrPort, r *Reader) { *element = r.address() },
+	})
+}
+
+// optionalHostPorts is left out if it is nil; present but empty, it is read as not nil.
+func (c *coder) optionalHostPorts(id int16, value *[]HostPort) {
+	if c.reader != nil || *value != nil {
+		list(c, id, value, elements[HostPort]{
+			typeStruct, minHostPortSize,
+			func(element *HostPort, dst []byte) []byte { return appendHostPort(dst, *element) },
+			func(element *HostPort, r *Reader) { *element = r.hostPort() },
+		})
 	}
 }

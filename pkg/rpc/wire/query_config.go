@@ -13,7 +13,7 @@ type QueryConfigRequest struct {
 
 func (m *QueryConfigRequest) fields(c *coder) {
 	c.string(1, &m.Table)
-	list(c, 2, &m.Partitions, elements[int32]{typeI32, i32Size, appendI32, (*Reader).i32})
+	c.i32s(2, &m.Partitions)
 }
 
 // AppendField implements Arguments.
@@ -52,7 +52,7 @@ func (m *QueryConfigResponse) fields(c *coder) {
 	c.i32(2, &m.AppID)
 	c.i32(3, &m.PartitionCount)
 	c.bool(4, &m.Stateful)
-	list(c, 5, &m.Partitions, elements[PartitionConfiguration]{typeStruct, minPartitionSize, appendPartition, readPartition})
+	list(c, 5, &m.Partitions, elements[PartitionConfiguration]{typeStruct, minPartitionSize, (*PartitionConfiguration).append, (*PartitionConfiguration).read})
 }
 
 // AppendField implements Arguments.
@@ -117,15 +117,14 @@ func (m *PartitionConfiguration) fields(c *coder) {
 	c.optionalHostPorts(11, &m.LastDropNames)
 }
 
-func appendPartition(dst []byte, m PartitionConfiguration) []byte {
+func (m *PartitionConfiguration) append(dst []byte) []byte {
 	c := coder{dst: dst}
 	m.fields(&c)
 	return c.end()
 }
 
-func readPartition(r *Reader) (m PartitionConfiguration) {
+func (m *PartitionConfiguration) read(r *Reader) {
 	for c := readStruct(r); c.more(); {
 		m.fields(&c)
 	}
-	return m
 }

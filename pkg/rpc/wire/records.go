@@ -20,27 +20,43 @@ func (m *KeyValue) fields(c *coder) {
 	c.optionalI32(3, &m.ExpireSeconds, &m.HasExpiry)
 }
 
-func appendKeyValue(dst []byte, m KeyValue) []byte {
+func (m *KeyValue) append(dst []byte) []byte {
 	c := coder{dst: dst}
 	m.fields(&c)
 	return c.end()
 }
 
-func readKeyValue(r *Reader) (m KeyValue) {
+func (m *KeyValue) read(r *Reader) {
+	if m.decodeUsual(r) {
+		return
+	}
 	for c := readStruct(r); c.more(); {
 		m.fields(&c)
 	}
-	return m
+}
+
+// decodeUsual is a short cut, see usualBytes.
+func (m *KeyValue) decodeUsual(r *Reader) bool {
+	key, rest := usualBytes(r.data[r.offset:], typeStruct<<16|1)
+	value, rest := usualBytes(rest, typeStruct<<16|2)
+	if len(rest) == 0 {
+		return false
+	}
+	if rest[0] != typeStop {
+		if len(rest) < i32FieldSize+stopSize || headerAt(rest, 0) != typeI32<<16|3 || rest[i32FieldSize] != typeStop {
+			return false
+		}
+		m.ExpireSeconds, m.HasExpiry = int32(numberAt(rest, 0)), true
+		rest = rest[i32FieldSize:]
+	}
+	m.Key, m.Value = key, value
+	r.endUsual(rest)
+	return true
 }
 
 // keyValues is a list of records.
 func (c *coder) keyValues(id int16, value *[]KeyValue) {
-	list(c, id, value, elements[KeyValue]{typeStruct, keyValueSize, appendKeyValue, readKeyValue})
-}
-
-// blobs is a list of bare bytes.
-func (c *coder) blobs(id int16, value *[][]byte) {
-	list(c, id, value, elements[[]byte]{typeStruct, lengthSize, appendBytes[[]byte], (*Reader).blob})
+	list(c, id, value, elements[KeyValue]{typeStruct, keyValueSize, (*KeyValue).append, (*KeyValue).read})
 }
 
 // FilterType says how a filter compares its pattern with a key. An empty pattern matches everything.

@@ -125,10 +125,6 @@ func appendBytes[S ~string | ~[]byte](dst []byte, value S) []byte {
 	return append(binary.BigEndian.AppendUint32(dst, uint32(len(value))), value...)
 }
 
-func appendI32(dst []byte, value int32) []byte {
-	return binary.BigEndian.AppendUint32(dst, uint32(value))
-}
-
 func appendGPID(dst []byte, gpid GPID) []byte {
 	return binary.BigEndian.AppendUint64(dst, uint64(uint32(gpid.PartitionIndex))<<32|uint64(uint32(gpid.AppID)))
 }

@@ -1,71 +1,123 @@
 package wire
 
 import (
-	"bytes"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 )
 
-// decodeGeneral decodes as GetResponse.Decode does for bytes that are not as usual.
-func decodeGeneral(data []byte) (GetResponse, Reader) {
-	var m GetResponse
-	r := NewReader(data)
-	for c := readStruct(&r); c.more(); {
-		m.fields(&c)
+// shortCut is a struct that has one.
+type shortCut[T any] interface {
+	*T
+	decodeUsual(r *Reader) bool
+	fields(c *coder)
+}
+
+// usual is how a struct with a short cut is tested.
+type usual[T any, P shortCut[T]] struct {
+	draw  func(t *rapid.T) T
+	bytes func(m *T) [][]byte // what points into the frame
+}
+
+var (
+	usualGetResponse = usual[GetResponse, *GetResponse]{
+		func(t *rapid.T) GetResponse {
+			return GetResponse{
+				Status: Status(rapid.Int32().Draw(t, "status")), Value: drawBytes(t, "value"),
+				Origin: Origin{
+					GPID:   GPID{AppID: rapid.Int32().Draw(t, "app"), PartitionIndex: rapid.Int32().Draw(t, "index")},
+					Server: drawBytes(t, "server"),
+				},
+			}
+		},
+		func(m *GetResponse) [][]byte { return [][]byte{m.Value, m.Origin.Server} },
 	}
-	return m, r
+	usualKeyValue = usual[KeyValue, *KeyValue]{
+		func(t *rapid.T) KeyValue {
+			m := KeyValue{Key: drawBytes(t, "key"), Value: drawBytes(t, "value"), HasExpiry: rapid.Bool().Draw(t, "has expiry")}
+			if m.HasExpiry {
+				m.ExpireSeconds = rapid.Int32().Draw(t, "expiry")
+			}
+			return m
+		},
+		func(m *KeyValue) [][]byte { return [][]byte{m.Key, m.Value} },
+	}
+	usualFullData = usual[FullData, *FullData]{
+		func(t *rapid.T) FullData {
+			return FullData{HashKey: drawBytes(t, "hash key"), SortKey: drawBytes(t, "sort key"), Value: drawBytes(t, "value")}
+		},
+		func(m *FullData) [][]byte { return [][]byte{m.HashKey, m.SortKey, m.Value} },
+	}
+)
+
+func drawBytes(t *rapid.T, name string) []byte {
+	return append([]byte{}, rapid.SliceOf(rapid.Byte()).Draw(t, name)...)
+}
+
+func (u usual[T, P]) encode(m T) []byte {
+	var c coder
+	P(&m).fields(&c)
+	return c.end()
 }
 
 // requireSameAsGeneral checks that the short cut, if it is taken, changes nothing.
-func requireSameAsGeneral(t require.TestingT, data []byte) (taken bool) {
-	var m GetResponse
-	r := NewReader(data)
-	taken = m.decodeUsual(&r)
-	if !taken {
+func (u usual[T, P]) requireSameAsGeneral(t require.TestingT, data []byte) (taken bool) {
+	var m, want T
+	r, reference := NewReader(data), NewReader(data)
+	if !P(&m).decodeUsual(&r) {
 		require.Equal(t, NewReader(data), r)
 		require.Zero(t, m)
 		return false
 	}
-	want, reference := decodeGeneral(data)
+	for c := readStruct(&reference); c.more(); {
+		P(&want).fields(&c)
+	}
 	require.NoError(t, reference.err)
-	require.Equal(t, reference.offset, r.offset)
-	require.Equal(t, reference.field, r.field)
-	require.Equal(t, want.Status, m.Status)
-	require.True(t, bytes.Equal(want.Value, m.Value))
-	require.Equal(t, want.Origin.GPID, m.Origin.GPID)
-	require.True(t, bytes.Equal(want.Origin.Server, m.Origin.Server))
-	require.Equal(t, len(m.Value), cap(m.Value))
+	require.Equal(t, reference, r)
+	require.Equal(t, want, m)
+	for _, b := range u.bytes(&m) {
+		require.Equal(t, len(b), cap(b), "appending must not reach what follows")
+	}
 	return true
 }
 
-func usualBytes(m *GetResponse) []byte {
-	return m.AppendField(nil, 0)[fieldHeaderSize:]
-}
-
-func TestUsualGetResponse(t *testing.T) {
+func (u usual[T, P]) check(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		data := usualBytes(&GetResponse{
-			Status: Status(rapid.Int32().Draw(t, "status")),
-			Value:  rapid.SliceOf(rapid.Byte()).Draw(t, "value"),
-			Origin: Origin{
-				GPID:   GPID{AppID: rapid.Int32().Draw(t, "app"), PartitionIndex: rapid.Int32().Draw(t, "index")},
-				Server: []byte(rapid.String().Draw(t, "server")),
-			},
-		})
-		require.True(t, requireSameAsGeneral(t, append(data, rapid.SliceOf(rapid.Byte()).Draw(t, "rest")...)))
+		want := u.draw(t)
+		data := u.encode(want)
+		require.True(t, u.requireSameAsGeneral(t, append(data, rapid.SliceOf(rapid.Byte()).Draw(t, "rest")...)))
 		for n := range data {
-			require.False(t, requireSameAsGeneral(t, data[:n]), "truncated at %d", n)
+			require.False(t, u.requireSameAsGeneral(t, data[:n]), "truncated at %d", n)
 		}
-		at := rapid.IntRange(0, len(data)-1).Draw(t, "at")
-		data[at] ^= 1 << rapid.IntRange(0, 7).Draw(t, "bit")
-		requireSameAsGeneral(t, data)
+		mask := rapid.ByteMin(1).Draw(t, "mask")
+		for at := range data {
+			data[at] ^= mask
+			u.requireSameAsGeneral(t, data)
+			data[at] ^= mask
+		}
 	})
 }
 
+func (u usual[T, P]) fuzz(f *testing.F, seeds ...T) {
+	for _, seed := range append(seeds, *new(T)) {
+		f.Add(u.encode(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) { u.requireSameAsGeneral(t, data) })
+}
+
+func TestUsualGetResponse(t *testing.T) { usualGetResponse.check(t) }
+func TestUsualKeyValue(t *testing.T)    { usualKeyValue.check(t) }
+func TestUsualFullData(t *testing.T)    { usualFullData.check(t) }
+
 func FuzzUsualGetResponse(f *testing.F) {
-	f.Add(usualBytes(&GetResponse{Value: []byte("value"), Origin: Origin{GPID: GPID{AppID: 2, PartitionIndex: 3}, Server: []byte("h:1")}}))
-	f.Add(usualBytes(&GetResponse{}))
-	f.Fuzz(func(t *testing.T, data []byte) { requireSameAsGeneral(t, data) })
+	usualGetResponse.fuzz(f, GetResponse{Value: []byte("value"), Origin: Origin{GPID: GPID{AppID: 2, PartitionIndex: 3}, Server: []byte("h:1")}})
+}
+
+func FuzzUsualKeyValue(f *testing.F) {
+	usualKeyValue.fuzz(f, KeyValue{Key: []byte("key"), Value: []byte("value")}, KeyValue{ExpireSeconds: 5, HasExpiry: true})
+}
+
+func FuzzUsualFullData(f *testing.F) {
+	usualFullData.fuzz(f, FullData{HashKey: []byte("hash"), SortKey: []byte("sort"), Value: []byte("value")})
 }
