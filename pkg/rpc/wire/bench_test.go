@@ -110,19 +110,6 @@ func benchResult[T any, P interface {
 	}
 }
 
-// owning is a result that may keep its bytes.
-type owning[R wire.Result] struct {
-	result R
-	own    bool
-}
-
-func (o *owning[R]) Decode(r *wire.Reader) {
-	if o.own {
-		r.Own()
-	}
-	o.result.Decode(r)
-}
-
 const benchRecords = 1000
 
 func BenchmarkDecodeRecords(b *testing.B) {

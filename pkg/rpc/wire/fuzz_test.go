@@ -2,8 +2,11 @@ package wire_test
 
 import (
 	"bytes"
+	"fmt"
 	"hash/crc64"
+	"os"
 	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -23,6 +26,15 @@ func (s seeder) add(seed []byte) {
 	if len(seed) > 0 && len(seed) <= 1024 && !s.seen[len(seed)] {
 		s.seen[len(seed)] = true
 		s.f.Add(bytes.Clone(seed))
+	}
+}
+
+// addLayout adds the struct with all its fields, as argument or result.
+func (s seeder) addLayout(newMessage func() message) {
+	for _, l := range messageLayouts() {
+		if reflect.TypeOf(l.want) == reflect.TypeOf(newMessage()) {
+			s.f.Add(wrap("0c0000", content(l.fields), "00"))
+		}
 	}
 }
 
@@ -110,6 +122,7 @@ func fuzzArguments(f *testing.F, newMessage func() message) {
 			seeds.add(request.Arguments)
 		}
 	})
+	seeds.addLayout(newMessage)
 	f.Fuzz(func(t *testing.T, body []byte) { checkDecoder(t, body, newMessage, wire.DecodeArguments) })
 }
 
@@ -121,11 +134,7 @@ func fuzzResult(f *testing.F, newMessage func() message) {
 			seeds.add(response.Result)
 		}
 	})
-	for _, l := range messageLayouts() {
-		if reflect.TypeOf(l.want) == kind {
-			seeds.add(wrap("0c0000", content(l.fields), "00"))
-		}
-	}
+	seeds.addLayout(newMessage)
 	f.Fuzz(func(t *testing.T, body []byte) { checkDecoder(t, body, newMessage, wire.DecodeResult) })
 }
 
@@ -161,11 +170,39 @@ func FuzzDecodeBlob(f *testing.F)               { fuzzArguments(f, newOf[wire.Bl
 func FuzzDecodeInt64(f *testing.F)              { fuzzArguments(f, newOf[wire.Int64]) }
 func FuzzDecodePutRequest(f *testing.F)         { fuzzArguments(f, newOf[wire.PutRequest]) }
 func FuzzDecodeQueryConfigRequest(f *testing.F) { fuzzArguments(f, newOf[wire.QueryConfigRequest]) }
+func FuzzDecodeMultiGetRequest(f *testing.F)    { fuzzArguments(f, newOf[wire.MultiGetRequest]) }
+func FuzzDecodeMultiPutRequest(f *testing.F)    { fuzzArguments(f, newOf[wire.MultiPutRequest]) }
+func FuzzDecodeMultiRemoveRequest(f *testing.F) { fuzzArguments(f, newOf[wire.MultiRemoveRequest]) }
+func FuzzDecodeBatchGetRequest(f *testing.F)    { fuzzArguments(f, newOf[wire.BatchGetRequest]) }
+func FuzzDecodeIncrRequest(f *testing.F)        { fuzzArguments(f, newOf[wire.IncrRequest]) }
+func FuzzDecodeCheckAndSetRequest(f *testing.F) { fuzzArguments(f, newOf[wire.CheckAndSetRequest]) }
+func FuzzDecodeCheckAndMutateRequest(f *testing.F) {
+	fuzzArguments(f, newOf[wire.CheckAndMutateRequest])
+}
+func FuzzDecodeGetScannerRequest(f *testing.F) { fuzzArguments(f, newOf[wire.GetScannerRequest]) }
+func FuzzDecodeScanRequest(f *testing.F)       { fuzzArguments(f, newOf[wire.ScanRequest]) }
 
 func FuzzDecodeGetResponse(f *testing.F)         { fuzzResult(f, newOf[wire.GetResponse]) }
 func FuzzDecodeTTLResponse(f *testing.F)         { fuzzResult(f, newOf[wire.TTLResponse]) }
 func FuzzDecodeUpdateResponse(f *testing.F)      { fuzzResult(f, newOf[wire.UpdateResponse]) }
 func FuzzDecodeQueryConfigResponse(f *testing.F) { fuzzResult(f, newOf[wire.QueryConfigResponse]) }
+func FuzzDecodeMultiGetResponse(f *testing.F)    { fuzzResult(f, newOf[wire.MultiGetResponse]) }
+func FuzzDecodeMultiRemoveResponse(f *testing.F) { fuzzResult(f, newOf[wire.MultiRemoveResponse]) }
+func FuzzDecodeCountResponse(f *testing.F)       { fuzzResult(f, newOf[wire.CountResponse]) }
+func FuzzDecodeBatchGetResponse(f *testing.F)    { fuzzResult(f, newOf[wire.BatchGetResponse]) }
+func FuzzDecodeIncrResponse(f *testing.F)        { fuzzResult(f, newOf[wire.IncrResponse]) }
+func FuzzDecodeCheckResponse(f *testing.F)       { fuzzResult(f, newOf[wire.CheckResponse]) }
+func FuzzDecodeScanResponse(f *testing.F)        { fuzzResult(f, newOf[wire.ScanResponse]) }
+
+// Every struct that travels has a fuzz target of its own.
+func TestFuzzTargets(t *testing.T) {
+	source, err := os.ReadFile("fuzz_test.go")
+	require.NoError(t, err)
+	for _, newMessage := range newMessages() {
+		name := strings.TrimPrefix(fmt.Sprintf("%T", newMessage()), "*wire.")
+		require.Contains(t, string(source), "func FuzzDecode"+name+"(f *testing.F)")
+	}
+}
 
 func FuzzSplitKey(f *testing.F) {
 	for _, seed := range []string{"", "0000", "00016873", "0001ffff", "00ff", "ffff", "0002ffffffff"} {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"runtime/metrics"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -24,7 +25,7 @@ func allocated(f func()) uint64 {
 
 // allowance is what decoding so many bytes may allocate: a small multiple of them, and the list that
 // is allocated on the word of its header.
-func allowance(size int) uint64 { return 1<<18 + 16*uint64(size) }
+func allowance(size int) uint64 { return 1<<18 + 8*uint64(size) }
 
 // newMessages make one of each struct that travels as argument or as result.
 func newMessages() []func() message {
@@ -140,6 +141,22 @@ func TestHugeDeclaredLength(t *testing.T) {
 		"names":                {new(wire.QueryConfigResponse), "0f0005 0c 00000001 0f000a 0c 7fffffff"},
 		"name":                 {new(wire.QueryConfigResponse), "0f0005 0c 00000001 0c0009 7fffffff"},
 		"reserved blob":        {new(wire.PutRequest), "0c0007 7fffffff"},
+		"sort keys":            {new(wire.MultiGetRequest), "0f0002 0c 7fffffff"},
+		"sort keys, 1024":      {new(wire.MultiRemoveRequest), "0f0002 0c 00000400"},
+		"sort key":             {new(wire.MultiRemoveRequest), "0f0002 0c 00000001 7fffffff"},
+		"records":              {new(wire.MultiGetResponse), "0f0002 0c 7fffffff"},
+		"records, negative":    {new(wire.ScanResponse), "0f0002 0c ffffffff"},
+		"records, 1024":        {new(wire.ScanResponse), "0f0002 0c 00000400"},
+		"records to write":     {new(wire.MultiPutRequest), "0f0002 0c 7fffffff"},
+		"key of a record":      {new(wire.MultiGetResponse), "0f0002 0c 00000001 0c0001 7fffffff"},
+		"key, negative":        {new(wire.MultiGetResponse), "0f0002 0c 00000001 0c0001 ffffffff"},
+		"value of a record":    {new(wire.ScanResponse), "0f0002 0c 00000001 0c0001 00000000 0c0002 7fffffff"},
+		"full keys":            {new(wire.BatchGetRequest), "0f0001 0c 7fffffff"},
+		"batch":                {new(wire.BatchGetResponse), "0f0002 0c 7fffffff"},
+		"value of a batch":     {new(wire.BatchGetResponse), "0f0002 0c 00000001 0c0001 00000000 0c0002 00000000 0c0003 ffffffff"},
+		"mutations":            {new(wire.CheckAndMutateRequest), "0f0005 0c 7fffffff"},
+		"value of a mutation":  {new(wire.CheckAndMutateRequest), "0f0005 0c 00000001 0c0003 7fffffff"},
+		"check value":          {new(wire.CheckResponse), "0c0004 7fffffff"},
 		"unknown string":       {new(wire.TTLResponse), "0b0063 7fffffff"},
 		"unknown list":         {new(wire.TTLResponse), "0f0063 02 7fffffff"},
 		"unknown set":          {new(wire.TTLResponse), "0e0063 02 7fffffff"},
@@ -158,30 +175,91 @@ func TestHugeDeclaredLength(t *testing.T) {
 	}
 }
 
-func TestWrongElementType(t *testing.T) {
-	for _, fields := range []string{"0f0002 0a 00000001 0000000000000001", "0f0002 0c 00000001 00"} {
-		err := wire.DecodeResult(new(wire.Reader), fromHex("0c0000"+fields+"0000"), new(wire.QueryConfigRequest))
-		require.ErrorIs(t, err, wire.ErrMalformed)
-	}
-	var request wire.QueryConfigRequest
-	require.NoError(t, wire.DecodeResult(new(wire.Reader), fromHex("0c0000 0f0002 00 00000000 00 00"), &request))
-	require.Empty(t, request.Partitions, "an empty list may declare any type")
+// lists are all lists there are, by the header of the field: an element that takes as little as it can
+// without leaving anything out, and how many times its bytes one takes in memory at most.
+var lists = map[string]struct {
+	newMessage func() message
+	header     string
+	element    string
+	times      float64
+}{
+	"numbers":     {newOf[wire.QueryConfigRequest], "0f0002 08", "00000000", 1},
+	"partitions":  {newOf[wire.QueryConfigResponse], "0f0005 0c", emptyPartition, 3},
+	"sort keys":   {newOf[wire.MultiGetRequest], "0f0002 0c", "00000000", 6},
+	"removed":     {newOf[wire.MultiRemoveRequest], "0f0002 0c", "00000000", 6},
+	"written":     {newOf[wire.MultiPutRequest], "0f0002 0c", emptyKeyValue, 4},
+	"records":     {newOf[wire.MultiGetResponse], "0f0002 0c", emptyKeyValue, 4},
+	"scanned":     {newOf[wire.ScanResponse], "0f0002 0c", emptyKeyValue, 4},
+	"full keys":   {newOf[wire.BatchGetRequest], "0f0001 0c", emptyKeyValue, 4},
+	"batch":       {newOf[wire.BatchGetResponse], "0f0002 0c", "0c0001 00000000 0c0002 00000000 0c0003 00000000 00", 4},
+	"mutations":   {newOf[wire.CheckAndMutateRequest], "0f0005 0c", "080001 00000000 0c0002 00000000 0c0003 00000000 080004 00000000 00", 3},
+	"addresses":   {newOf[wire.QueryConfigResponse], "0f0005 0c 00000001 0f0005 0c", "0000000000000000", 4},
+	"names":       {newOf[wire.QueryConfigResponse], "0f0005 0c 00000001 0f000a 0c", "00000000 0000 00", 4},
+	"names again": {newOf[wire.QueryConfigResponse], "0f0005 0c 00000001 0f000b 0c", "00000000 0000 00", 4},
 }
 
-// An empty struct is a byte on the wire and 200 in memory: few are taken as they come, many are not.
-func TestManyEmptyPartitions(t *testing.T) {
-	for count, want := range map[int]error{1: nil, 1024: nil, 1025: wire.ErrMalformed, 1 << 20: wire.ErrMalformed} {
-		body := fmt.Sprintf("0c0000 0f0005 0c %08x %s 00 00", count, strings.Repeat("00", count))
-		var response wire.QueryConfigResponse
-		encoded := fromHex(body)
-		var err error
-		size := allocated(func() { err = wire.DecodeResult(new(wire.Reader), encoded, &response) })
-		require.Less(t, size, uint64(1<<18))
-		if want == nil {
-			require.NoError(t, err)
-			require.Len(t, response.Partitions, count)
-		} else {
-			require.ErrorIs(t, err, want)
+const (
+	emptyKeyValue  = "0c0001 00000000 0c0002 00000000 00"
+	emptyPartition = `0c0001 0000000000000000 0a0002 0000000000000000 080003 00000000 0c0004 0000000000000000
+		0f0005 0c 00000000 0f0006 0c 00000000 0a0007 0000000000000000 080008 00000000 00`
+)
+
+// asList returns a result whose field with the given header has so many of the elements.
+func asList(header string, count int, element string) []byte {
+	elements := bytes.Repeat(fromHex(element), count)
+	end := strings.Repeat("00", 1+strings.Count(header, "0f00")) // one more if the list is in a list
+	return wrap(fmt.Sprintf("0c0000 %s %08x", header, count), elements, end)
+}
+
+// decodeAllocates decodes a result and returns how much memory that took.
+func decodeAllocates(body []byte, result message) (size uint64, err error) {
+	reader := new(wire.Reader)
+	size = allocated(func() { err = wire.DecodeResult(reader, body, result) })
+	return size, err
+}
+
+// Lists of elements as small as they can be are what takes most memory for its bytes.
+func TestListsTakeBoundedMemory(t *testing.T) {
+	const count = 100_000
+	for name, l := range lists {
+		body := asList(l.header, count, l.element)
+		size, err := decodeAllocates(body, l.newMessage())
+		require.NoError(t, err, name)
+		if strconv.IntSize == 64 { // or else slices are smaller
+			require.Greater(t, float64(size), float64(len(body))*(l.times-1)*0.99, "%s: the bound is wide", name)
+		}
+		require.Less(t, float64(size), float64(len(body))*l.times+1<<16, name)
+	}
+}
+
+func TestWrongElementType(t *testing.T) {
+	for name, l := range lists {
+		right := l.header[len(l.header)-2:]
+		for _, wrong := range []string{"00", "02", "06", "08", "0a", "0b", "0c", "0f"} {
+			header := l.header[:len(l.header)-2] + wrong
+			err := wire.DecodeResult(new(wire.Reader), asList(header, 1, l.element), l.newMessage())
+			if wrong == right {
+				require.NoError(t, err, name)
+			} else {
+				require.ErrorIs(t, err, wire.ErrMalformed, "%s of type %s", name, wrong)
+			}
+			err = wire.DecodeResult(new(wire.Reader), asList(header, 0, ""), l.newMessage())
+			require.NoError(t, err, "%s: an empty list may declare any type", name)
+		}
+	}
+}
+
+// An empty struct is a byte on the wire and up to 200 in memory: few are taken as they come, many are
+// not.
+func TestManyEmptyStructs(t *testing.T) {
+	for name, l := range lists {
+		if !strings.HasPrefix(l.element, "0") || strings.HasPrefix(l.element, "00") {
+			continue // no struct
+		}
+		for count, want := range map[int]error{1: nil, 1024: nil, 1025: wire.ErrMalformed, 1 << 20: wire.ErrMalformed} {
+			size, err := decodeAllocates(asList(l.header, count, "00"), l.newMessage())
+			require.Less(t, size, uint64(1<<18), name)
+			require.ErrorIs(t, err, want, "%d %s", count, name)
 		}
 	}
 }
