@@ -100,7 +100,7 @@ func (l *live) createTable(t testing.TB, name string, partitions int) int32 {
 
 func (l *live) isComplete(routing *wire.QueryConfigResponse) bool {
 	for _, p := range routing.Partitions {
-		if !p.Primary.IsValid() || len(p.Secondaries)+1 < l.replicas {
+		if addressOf(p.Primary, p.PrimaryName) == "" || len(p.Secondaries)+1 < l.replicas {
 			return false
 		}
 	}
@@ -112,15 +112,28 @@ func (l *live) address(t testing.TB, to role, gpid wire.GPID) string {
 	routing := l.routing[gpid.AppID]
 	if routing == nil { // no such table: any server will do
 		for _, routing = range l.routing {
-			return routing.Partitions[0].Primary.String()
+			to, gpid = toPrimary, wire.GPID{}
+			break
 		}
 	}
 	p := routing.Partitions[gpid.PartitionIndex]
-	if to == toSecondary {
-		require.NotEmpty(t, p.Secondaries, "this recording needs tables with a secondary: use -replicas")
-		return p.Secondaries[0].String()
+	if to != toSecondary {
+		return addressOf(p.Primary, p.PrimaryName)
 	}
-	return p.Primary.String()
+	require.NotEmpty(t, p.Secondaries, "this recording needs tables with a secondary: use -replicas")
+	var name wire.HostPort
+	if len(p.SecondaryNames) > 0 {
+		name = p.SecondaryNames[0]
+	}
+	return addressOf(p.Secondaries[0], name)
+}
+
+// addressOf returns where a server is, by address or, for want of one, by name; empty if there is no server.
+func addressOf(address netip.AddrPort, name wire.HostPort) string {
+	if address.IsValid() {
+		return address.String()
+	}
+	return name.String()
 }
 
 func (l *live) dial(ctx context.Context, address string) (net.Conn, error) {
@@ -147,7 +160,7 @@ func (l *live) askLeader(t testing.TB, method *wire.Method, arguments wire.Argum
 	for _, meta := range l.metas {
 		answer, err := l.ask(meta, wire.QueryConfig, &wire.QueryConfigRequest{Table: "conformance"})
 		if err == nil && answer.Error == wire.ErrForwardToOthers && len(answer.Partitions) > 0 {
-			meta = leaderOf(answer.Partitions[0])
+			meta = addressOf(answer.Partitions[0].Primary, answer.Partitions[0].PrimaryName)
 		}
 		if err == nil {
 			answer, err = l.ask(meta, method, arguments)
@@ -159,13 +172,6 @@ func (l *live) askLeader(t testing.TB, method *wire.Method, arguments wire.Argum
 	}
 	require.FailNow(t, "no meta server answers as the leader", "%v: %v", l.metas, failures)
 	return nil
-}
-
-func leaderOf(p wire.PartitionConfiguration) string {
-	if p.Primary != (netip.AddrPort{}) {
-		return p.Primary.String()
-	}
-	return p.PrimaryName.String()
 }
 
 // ask sends a request to a meta server and waits for the answer.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"os"
 	"testing"
 	"time"
 
@@ -54,8 +55,8 @@ func newPlayer(t testing.TB, c cluster) *player {
 }
 
 func (p *player) close() {
-	for _, conn := range p.connections {
-		_ = conn.Close()
+	for address := range p.connections {
+		p.hangUp(address)
 	}
 }
 
@@ -63,7 +64,6 @@ func (p *player) close() {
 func (p *player) run(t *testing.T, e *exchange) {
 	if !t.Run(e.Name, func(t *testing.T) { p.play(t, e) }) {
 		p.close() // there may be a reply on its way that nobody waits for
-		clear(p.connections)
 	}
 }
 
@@ -79,8 +79,8 @@ func (p *player) play(t testing.TB, e *exchange) {
 	require.NoError(t, err, "%v", e)
 	switch {
 	case e.ClosedByServer:
-		p.hangUp(address)
 		requireClosed(t, e, conn)
+		p.hangUp(address)
 	case len(e.Response) == 0:
 		p.cluster.requireSilence(t, e, conn)
 	default:
@@ -107,21 +107,17 @@ func (p *player) connect(t testing.TB, address string) net.Conn {
 	return conn
 }
 
-// hangUp forgets the connection to a server, so that the next request gets a new one.
+// hangUp closes the connection to a server, so that the next request gets a new one.
 func (p *player) hangUp(address string) {
-	if conn := p.connections[address]; conn != nil {
-		delete(p.connections, address)
-		p.connections[address+" before "+time.Now().String()] = conn // to be closed at the end
-	}
+	_ = p.connections[address].Close()
+	delete(p.connections, address)
 }
 
 func requireClosed(t testing.TB, e *exchange, conn net.Conn) {
 	t.Helper()
 	got, err := io.ReadAll(conn)
 	require.Empty(t, got, "%v: the server should hang up", e)
-	if timeout, ok := err.(net.Error); ok {
-		require.False(t, timeout.Timeout(), "%v: the server did not hang up", e)
-	}
+	require.NotErrorIs(t, err, os.ErrDeadlineExceeded, "%v: the server did not hang up", e)
 }
 
 // readFrame reads a whole response frame.

@@ -114,9 +114,6 @@ func (s *stage) do(err error) {
 	require.NoError(s.t, err)
 }
 
-// name returns the name of the table with the given number in the recording.
-func (s *stage) name(appID int32) string { return s.tables[s.player.table(appID)] }
-
 // put writes a record to the table with the given number in the recording; ttl is in seconds, 0 means none.
 func (s *stage) put(appID int32, hashKey, sortKey, value string, ttl int64) {
 	s.t.Helper()
