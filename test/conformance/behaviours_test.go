@@ -48,7 +48,7 @@ var behaviours = []behaviour{
 	{number: 9, text: "blobs have field type 12 and bare content", tests: []string{inWire + "TestLayout", inWire + "TestRecordedArguments"}},
 	{number: 10, text: "partition_configuration decodes with and without names; ports are unsigned", tests: []string{inWire + "TestExamplePartition", inWire + "TestPartitionOfOldServer", inWire + "TestAddress"}},
 	{number: 11, text: "crc64 vectors; without a hash key that of the sort key", tests: []string{inWire + "TestKeyHash"}},
-	{number: 12, text: "hash keys of 65535 bytes are rejected before sending, 65534 are accepted", tests: []string{inPegasus + "TestRefusals", inPegasus + "TestLongestHashKey"}},
+	{number: 12, text: "hash keys of 65535 bytes are rejected before sending, 65534 are accepted", tests: []string{inPegasus + "TestDefect12HashKeyTooLong", inPegasus + "TestDefect12HashKeyTooLongForSeveral"}},
 	{number: 13, text: "the next key after ff bytes in sort key, hash key and length prefix", tests: []string{inWire + "TestNextKey"}},
 	{number: 14, text: "meta requests carry no app id and partition hash 0", tests: []string{inConformance + "TestMetaRequestsAddressNoPartition"}},
 	{number: 15, text: "a follower that knows the leader forwards to it, even if it is not configured", tests: []string{inMeta + "TestQueryFindsTheLeader", inMeta + "TestMetaSession_MustQueryLeader"}},
