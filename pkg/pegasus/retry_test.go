@@ -119,6 +119,22 @@ var operations = map[string]struct {
 		_, _, err := table.CompareExchange(ctx, []byte("another"), nil, nil, nil)
 		return err
 	}},
+	"batch get": {wire.BatchGet, aRead, func(ctx context.Context, table *pegasus.Table) error {
+		_, err := table.BatchGet(ctx, batchKeys("key", "another"), nil)
+		return err
+	}},
+	"batch set": {wire.Put, aWrite, func(ctx context.Context, table *pegasus.Table) error {
+		_, err := table.BatchSet(ctx, []pegasus.BatchRecord{{HashKey: []byte("another")}}, nil)
+		return err
+	}},
+	"batch set of several": {wire.MultiPut, aWrite, func(ctx context.Context, table *pegasus.Table) error {
+		_, err := table.BatchSet(ctx, recordsOf(keysOfOne(2), func(int) string { return "value" }), nil)
+		return err
+	}},
+	"batch del of several": {wire.MultiRemove, aWrite, func(ctx context.Context, table *pegasus.Table) error {
+		_, err := table.BatchDel(ctx, keysOfOne(2), nil)
+		return err
+	}},
 }
 
 // TestFrameErrors has every operation meet every frame error once, with a result behind it or not.

@@ -38,6 +38,12 @@ func (p *Patience) Attempts() int {
 	return 1 + p.retries
 }
 
+// Fork returns the patience of a part of the operation that goes on by itself. It has spent as many
+// attempts; its pauses begin anew.
+func (p *Patience) Fork() Patience {
+	return Patience{policy: p.policy, retries: p.retries, hurried: p.hurried}
+}
+
 // Again asks for one more attempt, now, after one that called for the given action. It returns the
 // pause to make before it, or ErrFinal, ErrAttempts, ErrDeadline or ErrBudget. A zero deadline means
 // none. A pause that would last up to the deadline or beyond is refused at once, since the attempt

@@ -55,6 +55,22 @@ func TestOperationsPauseIndependently(t *testing.T) {
 	require.InDelta(t, DefaultInitialBackoff, again(t, &second, BackOff), float64(time.Microsecond))
 }
 
+// The parts of an operation share what was spent before they parted, and nothing after that.
+func TestPartsGoOnByThemselves(t *testing.T) {
+	policy := Policy{Jitter: 1e-6, MaxAttempts: 4}
+	whole := policy.Start()
+	again(t, &whole, Refresh)
+	again(t, &whole, BackOff)
+	part := whole.Fork()
+	require.Equal(t, 3, part.Attempts())
+	require.InDelta(t, 2*DefaultInitialBackoff, again(t, &whole, BackOff), float64(time.Microsecond))
+	require.InDelta(t, DefaultInitialBackoff, again(t, &part, Refresh), float64(time.Microsecond), "the free one was used")
+	for _, p := range []*Patience{&whole, &part} {
+		_, err := p.Again(time.Now(), never, Refresh)
+		require.ErrorIs(t, err, ErrAttempts)
+	}
+}
+
 func TestReturnIsFinal(t *testing.T) {
 	budget := NewBudget(1, 1)
 	patience := (&Policy{Budget: budget}).Start()
