@@ -42,6 +42,12 @@ type Config struct {
 	// MinReplicas is the number of live replicas, the primary included, that a write needs
 	// (mutation_2pc_min_replica_count); default 2. A table with one replica needs 1 here.
 	MinReplicas int
+	// PatientWrites makes a write wait for secondaries that do not answer, as on real servers, until
+	// they are back or FailoverDelay has removed them from the configuration. It is then carried out
+	// after those that came before it, perhaps long after its client has given up; or, if the primary
+	// has changed or died meanwhile, not carried out and not answered. Without it, a secondary that does
+	// not answer is left behind at once, and catches up when it is back.
+	PatientWrites bool
 	// FirstContext returns the id of the first scan context of a server's replica; those that follow
 	// count up from it. Nil means numbers as real servers take them, a multiple of 2^32 that is
 	// negative for about half of the replicas, but the same ones each time that the addresses are.

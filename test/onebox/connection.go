@@ -183,6 +183,17 @@ func (k *connection) reply(name wire.ErrorName, result wire.Arguments) {
 // later does something about the current request after a delay, in which others overtake it. It is done
 // on a goroutine of its own, which needs everything that belongs to this one a second time.
 func (k *connection) later(delay time.Duration, serve func(late *connection)) {
+	late := k.detached()
+	k.node.cluster.working.Go(func() {
+		if k.process.pause(delay) {
+			serve(late)
+			late.finish()
+		}
+	})
+}
+
+// detached returns a second connection on the same network connection, with the current request.
+func (k *connection) detached() *connection {
 	late := &connection{
 		process: k.process, node: k.node, conn: k.conn, sending: k.sending,
 		frame: bytes.Clone(k.frame), run: execution{cluster: k.run.cluster, node: k.node},
@@ -191,15 +202,14 @@ func (k *connection) later(delay time.Duration, serve func(late *connection)) {
 	if _, err := wire.ParseRequest(late.frame, &late.request); err != nil {
 		panic(err) // it was parsed before
 	}
-	k.node.cluster.working.Go(func() {
-		if !k.process.pause(delay) {
-			return
-		}
-		serve(late)
-		if !late.flush() || late.hungUp {
-			_ = k.conn.Close() // so that its own goroutine ends, too
-		}
-	})
+	return late
+}
+
+// finish sends what a detached connection has to say.
+func (k *connection) finish() {
+	if !k.flush() || k.hungUp {
+		_ = k.conn.Close() // so that the goroutine that reads from it ends, too
+	}
 }
 
 // abort notes that a client broke the protocol so badly that a real server would have hung up or

@@ -220,16 +220,27 @@ func (k *connection) serveWrite(op *operation, call call, r *replica) {
 	var result wire.Arguments
 	p.mu.Lock()
 	verdict := p.admitWrite(r, op, &k.request, k.throttled)
-	if verdict.serve {
-		k.run.env, k.run.decree, k.run.mutations = r.env, p.decree+1, k.run.mutations[:0]
-		k.run.unlogged = false
-		result = call.execute(&k.run)
-		if !k.run.unlogged {
-			p.commit(k.run.mutations)
-		}
+	switch {
+	case !verdict.serve:
+	case p.stalls():
+		p.waiting = append(p.waiting, waitingWrite{k.detached(), op, r})
+		verdict = ignored
+	default:
+		result = k.write(call, r)
 	}
 	p.mu.Unlock()
 	k.replyVerdict(op, call, verdict, result)
+}
+
+// write carries out a write that was admitted. The caller holds partition.mu, and r is its primary.
+func (k *connection) write(call call, r *replica) wire.Arguments {
+	k.run.env, k.run.decree, k.run.mutations = r.env, r.partition.decree+1, k.run.mutations[:0]
+	k.run.unlogged = false
+	result := call.execute(&k.run)
+	if !k.run.unlogged {
+		r.partition.commit(k.run.mutations)
+	}
+	return result
 }
 
 func (k *connection) replyVerdict(op *operation, call call, verdict verdict, result wire.Arguments) {

@@ -19,8 +19,8 @@
 // # Where it differs from real servers
 //
 //   - Delays are short; see Config.
-//   - A write does not wait for a secondary that does not answer. The secondary is left behind at once
-//     and catches up when it is back.
+//   - A write does not wait for a secondary that does not answer, unless Config.PatientWrites says so. The
+//     secondary is left behind at once and catches up when it is back.
 //   - What the meta servers tell and what the replica servers do changes in the same moment.
 //   - Requests of one connection are served one after the other, but for those that are throttled.
 //   - Iterations run out of time after a number of records instead of 30 s; see Cluster.LimitIterations.
@@ -48,6 +48,7 @@
 //	table.go       tables: create, drop, move primaries
 //	split.go       partition split
 //	partition.go   the configuration of a partition, and why no write is lost
+//	patience.go    writes that wait for secondaries
 //	disk.go        the state of a server's disk
 //	environment.go table environment variables and modes
 //	throttle.go    limits of requests and bytes per second

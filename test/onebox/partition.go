@@ -30,10 +30,12 @@ const maxWriteSize = 1 << 20
 type partition struct {
 	gpid        wire.GPID
 	minReplicas int
+	patient     bool // see Config.PatientWrites
 
 	mu       sync.Mutex
 	replicas []*replica // on all servers that host the partition, also those out of the configuration
 	decree   int64      // position of the last write
+	waiting  []waitingWrite
 
 	// The configuration, changed only by configure.
 
@@ -82,8 +84,11 @@ func (p *partition) admitWrite(r *replica, op *operation, request *wire.Request,
 // takesWrites tells whether a secondary receives the writes of its primary.
 func (p *partition) takesWrites(r *replica) bool { return r.complete() && r.node.reachable.Load() }
 
-// liveReplicas counts the primary and the secondaries that receive writes.
+// liveReplicas counts the primary and the secondaries that receive writes, or for which writes wait.
 func (p *partition) liveReplicas() int {
+	if p.patient {
+		return 1 + len(p.secondaries)
+	}
 	live := 1
 	for _, r := range p.secondaries {
 		if p.takesWrites(r) {
@@ -125,6 +130,7 @@ func (p *partition) configure(primary *replica, secondaries []*replica) {
 			p.dropped = append(p.dropped, r)
 		}
 	}
+	p.resume()
 }
 
 // reconcile brings the partition into the best configuration that its servers allow: the primary
@@ -139,6 +145,7 @@ func (p *partition) reconcile() {
 		return
 	}
 	p.arrange(p.primary)
+	p.resume()
 }
 
 // candidate returns a replica that can become primary, nil if there is none.

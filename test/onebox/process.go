@@ -61,14 +61,15 @@ func (p *process) accept() {
 
 // proceed waits while the process must not do anything; it returns false once the process is dead.
 func (p *process) proceed() bool {
-	if !p.node.stalled.wait(p.dead) {
-		return false
-	}
+	return p.node.stalled.wait(p.dead) && !p.isDead()
+}
+
+func (p *process) isDead() bool {
 	select {
 	case <-p.dead:
-		return false
-	default:
 		return true
+	default:
+		return false
 	}
 }
 

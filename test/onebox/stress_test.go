@@ -210,8 +210,16 @@ func heal(b *box) {
 // TestNoAcknowledgedWriteIsLost lets writers write and readers read while servers die, stop and return,
 // primaries move and the table is split.
 func TestNoAcknowledgedWriteIsLost(t *testing.T) {
+	for _, patient := range []bool{false, true} {
+		t.Run(fmt.Sprint("patient ", patient), func(t *testing.T) {
+			testNoAcknowledgedWriteIsLost(t, onebox.Config{FailoverDelay: 2 * time.Millisecond, PatientWrites: patient})
+		})
+	}
+}
+
+func testNoAcknowledgedWriteIsLost(t *testing.T, config onebox.Config) {
 	const rounds, disturbances = 8, 12
-	b := newBox(t, onebox.Config{FailoverDelay: 2 * time.Millisecond}, onebox.TableOptions{Partitions: 2})
+	b := newBox(t, config, onebox.TableOptions{Partitions: 2})
 	ctx, cancel := context.WithCancel(t.Context())
 	var working sync.WaitGroup
 	journals := make([]*journal, 8)

@@ -62,6 +62,7 @@ func (c *Cluster) addPartition(t *table) *partition {
 	p := &partition{
 		gpid:        wire.GPID{AppID: t.appID, PartitionIndex: int32(len(t.partitions))},
 		minReplicas: c.config.MinReplicas,
+		patient:     c.config.PatientWrites,
 	}
 	t.partitions = append(t.partitions, p)
 	c.everHad[t.appID] = max(c.everHad[t.appID], len(t.partitions))
