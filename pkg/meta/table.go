@@ -28,11 +28,17 @@ const (
 	ReasonTimeout Reason = "timeout"
 	// ReasonAge: nobody asked for a long time.
 	ReasonAge Reason = "age"
+	// ReasonConfirm: somebody has to know that the routing is not older than this moment.
+	ReasonConfirm Reason = "confirm"
 )
 
 // Table keeps the routing of one table current. Requests load it without a lock; one goroutine
 // replaces it. All methods are for concurrent use.
 type Table struct {
+	// questions counts the questions put to meta servers. answered and unanswered are the numbers of the
+	// last that ended with and without success. All are first for their alignment.
+	questions, answered, unanswered atomic.Uint64
+
 	manager *MetaManager
 	name    string
 	cell    *snapshot.Cell[*Routing]
@@ -42,7 +48,10 @@ type Table struct {
 	// asked holds a reason while a refresh is asked for. Its capacity is 1: a reason that waits there
 	// covers all that come after it. The goroutine empties it before it asks a meta server, so a
 	// reason that comes while the question is under way leads to another one and is never lost.
-	asked   chan Reason
+	asked chan Reason
+	// urgent cuts the pause before the next question, because somebody waits in Confirm. Its capacity is
+	// 1; what is left in it costs a pause and nothing more.
+	urgent  chan struct{}
 	ctx     context.Context // ends with Close
 	cancel  context.CancelFunc
 	stopped sync.Once
@@ -65,7 +74,7 @@ func (m *MetaManager) OpenTable(ctx context.Context, name string) (*Table, error
 	t := &Table{
 		manager: m, name: name,
 		cell: snapshot.New(routing), rounds: snapshot.New[uint64](0),
-		asked: make(chan Reason, 1),
+		asked: make(chan Reason, 1), urgent: make(chan struct{}, 1),
 	}
 	t.ctx, t.cancel = context.WithCancel(m.ctx)
 	t.fetched.Store(time.Now())
@@ -171,7 +180,7 @@ func (t *Table) keepCurrent() {
 		}
 		age.Reset(aging(options.RefreshInterval))
 		// The least distance between two questions. Reasons that come meanwhile wait in the channel.
-		if retry.Sleep(t.ctx, time.Until(started.Add(jitter(pause))), nil) != nil {
+		if retry.Sleep(t.ctx, time.Until(started.Add(jitter(pause))), t.urgent) != nil {
 			return
 		}
 	}
@@ -190,6 +199,7 @@ func (t *Table) refresh(reason Reason) (news bool) {
 	m := t.manager
 	ctx, cancel := context.WithTimeout(t.ctx, m.options.QueryTimeout)
 	defer cancel()
+	question := t.questions.Inc()
 	answer, err := m.QueryConfig(ctx, t.name)
 	var fresh *Routing
 	if err == nil {
@@ -199,7 +209,8 @@ func (t *Table) refresh(reason Reason) (news bool) {
 	if err == nil {
 		t.fetched.Store(time.Now())
 		news = t.install(fresh, reason)
-	} else if t.ctx.Err() == nil {
+		t.answered.Store(question)
+	} else if t.unanswered.Store(question); t.ctx.Err() == nil {
 		m.options.Logger.Warn("routing refresh failed", "table", t.name, "reason", string(reason), "error", err)
 	}
 	t.rounds.Update(func(ended uint64) (uint64, bool) { return ended + 1, true })
