@@ -20,11 +20,15 @@ type operation struct {
 	idempotent bool // may be repeated when the outcome of a try is in doubt
 	request    rpc.Request
 	deadline   time.Time
+	// prepare, if there is one, is called before every try and completes the request for where it goes.
+	// Its error ends the operation.
+	prepare func(*meta.Routing, *meta.Partition) error
 
 	// Of the last try:
 	partition *meta.Partition
 	tries     int
 	inDoubt   bool // some try was in doubt
+	spared    bool // it certainly changed nothing at the server
 }
 
 // routingVersion is the snapshot that one try works with.
@@ -46,7 +50,7 @@ func (t *Table) run(ctx context.Context, op *operation) error {
 	}
 	op.deadline, op.request.Deadline = deadline, deadline
 	op.request.Header.TimeoutMillis = wire.TimeoutMillis(timeout)
-	op.tries, op.inDoubt = 0, false
+	op.tries, op.inDoubt, op.spared = 0, false, true
 	routing := t.routing.Load()
 	err := t.try(ctx, op, routing)
 	if err == nil {
@@ -68,6 +72,11 @@ func (t *Table) try(ctx context.Context, op *operation, routing *routingVersion)
 		t.routing.Refresh(meta.ReasonNodeTrouble)
 	}
 	op.request.Header.GPID = p.GPID
+	if op.prepare != nil {
+		if err := op.prepare(routing.Value(), p); err != nil {
+			return &unpreparedError{err}
+		}
+	}
 	return p.Primary.Call(ctx, &op.request)
 }
 
@@ -79,7 +88,7 @@ func (t *Table) persist(ctx context.Context, op *operation, routing *routingVers
 	patience := t.client.patience.Start()
 	for {
 		failed := judge(err)
-		op.inDoubt = op.inDoubt || failed.outcome == InDoubt
+		op.inDoubt, op.spared = op.inDoubt || failed.outcome == InDoubt, failed.spared()
 		if refused := t.await(ctx, op, &patience, routing, failed); refused != nil {
 			return t.failure(op, failed, refused)
 		}
@@ -154,6 +163,11 @@ type failedTry struct {
 	outcome Outcome
 }
 
+// spared says whether the failed try certainly changed nothing at the server.
+func (f *failedTry) spared() bool {
+	return f.outcome == NotSent || f.outcome == Answered && f.row.Layer == retry.FrameLayer && !f.row.Executed
+}
+
 func judge(err error) failedTry {
 	row, outcome := classify(err)
 	return failedTry{err: err, row: row, outcome: outcome}
@@ -162,6 +176,10 @@ func judge(err error) failedTry {
 func classify(err error) (retry.Row, Outcome) {
 	if errors.Is(err, ErrNoPrimary) {
 		return retry.Transport(retry.NoPrimary), NotSent
+	}
+	var unprepared *unpreparedError
+	if errors.As(err, &unprepared) {
+		return final, NotSent
 	}
 	var refusal *rpc.ServerError
 	if errors.As(err, &refusal) {
@@ -193,6 +211,13 @@ func callRow(call *rpc.CallError) retry.Row {
 	}
 	return retry.Transport(retry.LostAfterSent)
 }
+
+// unpreparedError is the failure of an operation's prepare.
+type unpreparedError struct{ cause error }
+
+func (e *unpreparedError) Error() string { return e.cause.Error() }
+
+func (e *unpreparedError) Unwrap() error { return e.cause }
 
 // reason tells the refresher why it is bothered.
 func reason(row retry.Row) meta.Reason {

@@ -124,8 +124,8 @@ func hashOfBatchGet(in *wire.BatchGetRequest, header *wire.Header) (uint64, erro
 // in the hash key it is confined to.
 var errPrefixSeek = errors.New("a hash key filter moves the start of a scan within a hash key")
 
-// hashOfGetScanner accepts the partition index, which stands for scans of the whole partition, and the
-// hash of the hash key in which the scan starts.
+// hashOfGetScanner accepts the partition index, which stands for scans of the whole partition, that of a
+// child that the partition may still serve, and the hash of the hash key in which the scan starts.
 func hashOfGetScanner(in *wire.GetScannerRequest, header *wire.Header) (uint64, error) {
 	hashKey, _, err := wire.SplitKey(in.StartKey)
 	if err != nil {
@@ -140,10 +140,22 @@ func hashOfGetScanner(in *wire.GetScannerRequest, header *wire.Header) (uint64, 
 			return 0, errPrefixSeek
 		}
 	}
-	if whole := uint64(header.GPID.PartitionIndex); header.PartitionHash == whole {
+	if whole := header.PartitionHash; whole < maxPartitions && isDescendant(whole, uint64(header.GPID.PartitionIndex)) {
 		return whole, nil
 	}
 	return wire.KeyHash(hashKey, nil), nil
+}
+
+// maxPartitions is more than any table has.
+const maxPartitions = 1 << 20
+
+// isDescendant tells whether splits of one partition can lead to another one, or both are the same.
+func isDescendant(child, parent uint64) bool {
+	count := uint64(1)
+	for count <= parent {
+		count *= 2
+	}
+	return child%count == parent
 }
 
 func hashOfKey(raw []byte) (uint64, error) {
