@@ -237,4 +237,3 @@ func (r *cursorReader) key(of *scope) []byte {
 	}
 	return key
 }
-
