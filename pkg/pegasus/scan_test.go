@@ -31,7 +31,9 @@ func (r row) order(other row) int {
 	)
 }
 
-func rowOf(r pegasus.ScanRecord) row { return row{string(r.HashKey), string(r.SortKey), string(r.Value)} }
+func rowOf(r pegasus.ScanRecord) row {
+	return row{string(r.HashKey), string(r.SortKey), string(r.Value)}
+}
 
 // load writes rows behind the client's back.
 func (b *box) load(rows []row) {
