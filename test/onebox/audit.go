@@ -112,6 +112,9 @@ func (k *connection) auditArguments(call call) {
 		k.scratch = decoded.AppendField(k.scratch[:0], 1)
 		k.reportUnless(len(k.request.Arguments) <= len(k.scratch)+len("\x00"),
 			"a blob has not field type STRUCT, or there are unknown fields")
+		if cap(k.scratch) > maxBuffer {
+			k.scratch = nil
+		}
 	}
 }
 

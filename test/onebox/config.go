@@ -50,7 +50,8 @@ type Config struct {
 	PatientWrites bool
 	// FirstContext returns the id of the first scan context of a server's replica; those that follow
 	// count up from it. Nil means numbers as real servers take them, a multiple of 2^32 that is
-	// negative for about half of the replicas, but the same ones each time that the addresses are.
+	// negative for about half of the replicas and another one after each restart; but unlike there the
+	// same ones in every cluster.
 	FirstContext func(server *Node, gpid wire.GPID) int64
 }
 

@@ -1,6 +1,7 @@
 package onebox
 
 import (
+	"fmt"
 	"sync"
 	"time"
 
@@ -71,8 +72,6 @@ func (c *contexts) drop() {
 
 // firstContext is the default of Config.FirstContext.
 func firstContext(server *Node, gpid wire.GPID) int64 {
-	seed := wire.Blob(server.Address())
-	seed = wire.Int64(gpid.ThreadHash()).AppendField(seed, 0)
-	seed = wire.Int64(server.lives.Load()).AppendField(seed, 0)
-	return int64(wire.KeyHash(seed, nil)) &^ (1<<32 - 1)
+	seed := fmt.Sprint("replica ", gpid, " server ", server.index, " life ", server.lives.Load())
+	return int64(wire.KeyHash([]byte(seed), nil)) &^ (1<<32 - 1)
 }

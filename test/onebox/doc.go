@@ -66,6 +66,7 @@
 //
 // The topology belongs to Cluster.mu. A data request does not take that lock: it finds its replica
 // through an immutable map behind an atomic pointer, and then takes replica.mu to read or
-// partition.mu to write. Each connection has one goroutine, which owns all its buffers, so that a
-// request costs no allocation; a fault costs nothing while none is injected but one atomic load.
+// partition.mu to write; scans read a snapshot without a lock. Each connection has one goroutine, which
+// owns all its buffers, so that a request costs no allocation; what a request does later it does with
+// buffers of its own. A fault costs nothing while none is injected but one atomic load.
 package onebox

@@ -9,7 +9,8 @@ import (
 )
 
 // Fault disturbs requests to one server. The zero value disturbs nothing. Effects can be combined where
-// that makes sense; where it does not, the one listed first wins.
+// that makes sense; where it does not, the one listed first wins. Replies that a table's throttling or
+// Config.PatientWrites hold back are not disturbed.
 type Fault struct {
 	// Match selects the requests; nil selects all. It runs on the goroutine of the connection, which
 	// waits for it, and must not keep the Request. It may call methods of Node and Cluster.

@@ -60,6 +60,21 @@ func TestBackupRequestsLagOneWrite(t *testing.T) {
 	require.Equal(t, "v2", string(read(secondary).Value), "a new primary applies all it has")
 }
 
+// A replica that is out of the configuration answers nobody, whatever it has.
+func TestInactiveReplicas(t *testing.T) {
+	b := newBox(t, onebox.Config{}, onebox.TableOptions{Partitions: 1})
+	key := rawKey("a", "b")
+	require.NoError(t, b.ClearPrimary(tableName, 0))
+	for _, backup := range []bool{false, true} {
+		header := b.header(key)
+		header.Backup = backup
+		for method, in := range requestsOf(key) {
+			got := dial(t, b.Cluster, b.Replica(0)).call(header, method, in, nil)
+			require.Equal(t, wire.ErrInvalidState, got.Error, method.Name())
+		}
+	}
+}
+
 func TestWriteSizeLimit(t *testing.T) {
 	b := newBox(t, onebox.Config{}, onebox.TableOptions{Partitions: 1})
 	key := rawKey("size", "s")

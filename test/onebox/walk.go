@@ -2,6 +2,7 @@ package onebox
 
 import (
 	"bytes"
+	"math"
 
 	"github.com/bridle-kv/bridle/pkg/rpc/wire"
 )
@@ -22,12 +23,10 @@ func (k *keyRange) empty() bool {
 }
 
 // raiseStart makes the range start at a key, included, unless it starts there or later already.
-func (k *keyRange) raiseStart(start []byte) bool {
-	if bytes.Compare(start, k.start) <= 0 {
-		return false
+func (k *keyRange) raiseStart(start []byte) {
+	if bytes.Compare(start, k.start) > 0 {
+		k.start, k.startInclusive = start, true
 	}
-	k.start, k.startInclusive = start, true
-	return true
 }
 
 // lowerStop makes the range stop before a key, unless it stops earlier already.
@@ -43,7 +42,7 @@ type limits struct {
 }
 
 // never is a limit that is not reached.
-const never = int(^uint(0) >> 1)
+const never = math.MaxInt
 
 // walk goes over the records of a range with the steps of a server's iterator, on which the answers at
 // the limits depend (docs/protocol.md, multi_get).
@@ -59,7 +58,7 @@ type walk struct {
 	used     limits
 	bytes    int // of the results
 	started  bool
-	complete bool  // the end of the range was recognised
+	complete bool  // the end of the range was recognised, not merely the end of the records
 	next     *item // the record before which a limit ended the walk; nil if none did
 }
 
