@@ -18,28 +18,19 @@ const (
 	readSizeThrottling = "replica.read_throttling_by_size"
 )
 
-// outcomes sends a request n times and returns what became of each: "ok", "busy" or "silence".
-func (x *tester) outcomes(n int, method *wire.Method, in wire.Arguments, header wire.Header) []string {
+// expect sends a request once for each outcome: "ok", "busy" or "silence".
+func (x *tester) expect(outcomes []string, method *wire.Method, in wire.Arguments, header wire.Header) {
 	x.box.t.Helper()
-	var outcomes []string
-	for range n {
+	for i, outcome := range outcomes {
 		x.send(header, method, in)
-		if method == wire.ClearScanner || header.Backup {
-			require.NoError(x.box.t, x.conn.SetReadDeadline(time.Now().Add(20*time.Millisecond)))
+		if outcome == "silence" {
+			x.silence()
+			continue
 		}
 		got, err := x.receive(nil)
-		switch {
-		case err != nil:
-			outcomes = append(outcomes, "silence")
-		case got.Error == wire.ErrBusy:
-			outcomes = append(outcomes, "busy")
-		default:
-			require.Equal(x.box.t, wire.ErrOK, got.Error)
-			outcomes = append(outcomes, "ok")
-		}
-		require.NoError(x.box.t, x.conn.SetReadDeadline(time.Time{}))
+		require.NoError(x.box.t, err)
+		require.Equal(x.box.t, map[string]wire.ErrorName{"ok": wire.ErrOK, "busy": wire.ErrBusy}[outcome], got.Error, "request %d", i)
 	}
-	return outcomes
 }
 
 func TestThrottling(t *testing.T) {
@@ -75,12 +66,13 @@ func TestThrottling(t *testing.T) {
 			require.NoError(t, x.SetTableEnv(tableName, test.variable, test.value))
 			header := x.about("a")
 			header.Backup = test.backup
-			require.Equal(t, test.want, x.outcomes(len(test.want), test.method, test.in, header))
-			x.advance(time.Second)
-			require.Equal(t, test.want, x.outcomes(len(test.want), test.method, test.in, header), "in the next second")
+			for range 2 {
+				x.expect(test.want, test.method, test.in, header)
+				x.advance(time.Second)
+			}
 			require.NoError(t, x.SetTableEnv(tableName, test.variable, ""))
 			if test.method != wire.ClearScanner {
-				require.Equal(t, []string{"ok", "ok", "ok"}, x.outcomes(3, test.method, test.in, header))
+				x.expect([]string{"ok", "ok", "ok"}, test.method, test.in, header)
 			}
 		})
 	}
@@ -91,7 +83,7 @@ func TestThrottlingByReadSize(t *testing.T) {
 	key := rawKey("h", "s")
 	x.set("h", 0, "s", "v") // 5 bytes with its key
 	require.NoError(t, x.SetTableEnv(tableName, readSizeThrottling, "10"))
-	require.Equal(t, []string{"ok", "ok", "busy", "busy"}, x.outcomes(4, wire.Get, wire.Blob(key), x.about("h")))
+	x.expect([]string{"ok", "ok", "busy", "busy"}, wire.Get, wire.Blob(key), x.about("h"))
 	for method, in := range requestsOf(key) {
 		if isWrite(method) || method == wire.ClearScanner {
 			continue
@@ -100,19 +92,19 @@ func TestThrottlingByReadSize(t *testing.T) {
 		require.Equal(t, wire.ErrBusy, got.Error, method.Name())
 		require.True(t, got.HasResult, "an empty success follows")
 	}
-	require.Equal(t, []string{"silence"}, x.outcomes(1, wire.ClearScanner, wire.Int64(5), x.about("h")))
-	require.Equal(t, []string{"ok"}, x.outcomes(1, wire.Put, &wire.PutRequest{Key: key}, x.about("h")))
+	x.expect([]string{"silence"}, wire.ClearScanner, wire.Int64(5), x.about("h"))
+	x.expect([]string{"ok"}, wire.Put, &wire.PutRequest{Key: key}, x.about("h"))
 	x.advance(time.Second / 2)
-	require.Equal(t, []string{"ok", "ok", "busy"}, x.outcomes(3, wire.Get, wire.Blob(key), x.about("h")), "4 bytes each now")
+	x.expect([]string{"ok", "ok", "busy"}, wire.Get, wire.Blob(key), x.about("h")) // 4 bytes each now
 
 	// More may be read at once than there is, but it must be paid off.
 	x.advance(time.Second)
 	x.set("h", 0, "s", string(make([]byte, 31)))
-	require.Equal(t, []string{"ok", "busy"}, x.outcomes(2, wire.Get, wire.Blob(key), x.about("h")))
+	x.expect([]string{"ok", "busy"}, wire.Get, wire.Blob(key), x.about("h"))
 	x.advance(2 * time.Second)
-	require.Equal(t, []string{"busy"}, x.outcomes(1, wire.Get, wire.Blob(key), x.about("h")))
+	x.expect([]string{"busy"}, wire.Get, wire.Blob(key), x.about("h"))
 	x.advance(2 * time.Second)
-	require.Equal(t, []string{"ok"}, x.outcomes(1, wire.Get, wire.Blob(key), x.about("h")))
+	x.expect([]string{"ok"}, wire.Get, wire.Blob(key), x.about("h"))
 }
 
 // What is throttled takes its time, at most half of the client's, in which others overtake it.
@@ -172,4 +164,14 @@ func TestThrottlingErrors(t *testing.T) {
 	require.ErrorIs(t, b.SetIngesting("none", true), onebox.ErrNoTable)
 	got, _ := b.put(b.primary(rawKey("a", "b")), rawKey("a", "b"), "v")
 	require.Equal(t, wire.ErrOK, got.Error, "nothing was changed")
+}
+
+// Reads are throttled before anybody asks for the primary.
+func TestThrottlingComesBeforeTheRole(t *testing.T) {
+	x := newTester(t)
+	x.client = dial(t, x.Cluster, x.Replica(1))
+	require.NoError(t, x.SetTableEnv(tableName, readThrottling, "0*reject*0"))
+	for _, want := range []wire.ErrorName{wire.ErrInvalidState, wire.ErrBusy} {
+		require.Equal(t, want, x.call(x.about("a"), wire.Get, wire.Blob(rawKey("a", "b")), nil).Error)
+	}
 }
