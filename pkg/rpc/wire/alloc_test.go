@@ -68,6 +68,18 @@ func TestDecodersAllocateListsOnly(t *testing.T) {
 	}
 }
 
+func TestParseRequestAllocatesNothing(t *testing.T) {
+	request := new(wire.Request)
+	for _, frame := range []string{exampleV0, exampleV1} {
+		encoded := fromHex(frame)
+		require.Zero(t, testing.AllocsPerRun(10, func() {
+			if size, err := wire.ParseRequest(encoded, request); err != nil || size != len(encoded) {
+				t.Error(size, err)
+			}
+		}))
+	}
+}
+
 func TestBodySizeAllocatesNothing(t *testing.T) {
 	for _, l := range messageLayouts() {
 		if request, ok := l.want.(sized); ok {

@@ -106,11 +106,14 @@ type Request struct {
 	Body []byte
 	// Arguments is the argument struct; read it with DecodeArguments.
 	Arguments []byte
+
+	reader Reader // of the header; a local one would be an allocation for each request
 }
 
 // ParseRequest reads the request frame at the start of data, of which a connection may not have
 // delivered all yet: it returns the frame's size, or 0 if more bytes are needed. After an error the
-// connection is of no use (docs/protocol.md, connections).
+// connection is of no use (docs/protocol.md, connections). A caller that keeps one Request for many
+// frames makes it allocate nothing.
 func ParseRequest(data []byte, request *Request) (size int, err error) {
 	*request = Request{}
 	if n := min(len(data), len(signature)); string(data[:n]) != signature[:n] {
@@ -167,12 +170,14 @@ func (q *Request) parseHeader(header []byte) error {
 		q.ThreadHash = int32(binary.BigEndian.Uint32(header[36:]))
 		return nil
 	}
-	r := NewReader(header[headerV1PrefixSize:])
-	for c := readStruct(&r); c.more(); {
+	q.reader.Reset(header[headerV1PrefixSize:])
+	for c := readStruct(&q.reader); c.more(); {
 		q.Header.fields(&c)
 	}
 	q.ThreadHash = q.Header.GPID.ThreadHash()
-	return r.err
+	err := q.reader.err
+	q.reader = Reader{}
+	return err
 }
 
 func (q *Request) parseBody() error {
