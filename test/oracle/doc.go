@@ -14,5 +14,6 @@
 //     it is true if its byte is 1.
 //   - The type UUID is newer than Pegasus and unknown to wire.
 //   - Unknown containers may be nested 17 deep; thrift's limit can be chosen and is set to the same.
-//   - A list may come once only in a struct, and its elements must be of the type expected.
+//   - A list may come once only in a struct, its elements must be of the type expected, and more than
+//     1024 of them need room for all their fields that are not optional.
 package oracle

@@ -38,27 +38,46 @@ func sameVerdict(t *testing.T, p *protocol, thriftErr, wireErr error, thriftValu
 	}
 }
 
-func FuzzTTLResponse(f *testing.F) {
-	addSeeds(f, "08000100000007080002ffffffff08000300000002080004000000030b000600000003683a31")
+// fuzzStruct fuzzes the fields of a struct.
+func fuzzStruct[T any, P message[T]](f *testing.F, s structure[T], seeds ...string) {
+	addSeeds(f, seeds...)
 	f.Fuzz(func(t *testing.T, fields []byte) {
 		p := newProtocol(asResult(fields))
-		want, thriftErr := readWrapped(p, 0, readTTL)
-		var got wire.TTLResponse
-		wireErr := wire.DecodeResult(new(wire.Reader), asResult(fields), &got)
+		want, thriftErr := readWrapped(p, 0, s.read)
+		var got T
+		wireErr := wire.DecodeResult(new(wire.Reader), asResult(fields), P(&got))
 		sameVerdict(t, p, thriftErr, wireErr, want, got)
 	})
 }
 
+func FuzzTTLResponse(f *testing.F) {
+	fuzzStruct(f, ttlResponse, "08000100000007080002ffffffff08000300000002080004000000030b000600000003683a31")
+}
+
 func FuzzQueryConfigRequest(f *testing.F) {
-	addSeeds(f, "0b000100000004746573740f0002080000000200000001ffffffff",
+	fuzzStruct(f, queryConfigRequest, "0b000100000004746573740f0002080000000200000001ffffffff",
 		"0f00020800000000"+"0f000208000000010000000a", "0f00020a000000010000000000000001")
-	f.Fuzz(func(t *testing.T, fields []byte) {
-		p := newProtocol(asResult(fields))
-		want, thriftErr := readWrapped(p, 0, readQuery)
-		var got wire.QueryConfigRequest
-		wireErr := wire.DecodeResult(new(wire.Reader), asResult(fields), &got)
-		sameVerdict(t, p, thriftErr, wireErr, want, got)
-	})
+}
+
+func FuzzGetScannerRequest(f *testing.F) {
+	fuzzStruct(f, getScannerRequest, "0c00010000000200000c000200000002ffff020003010200040108000500000009020006010800070000000"+
+		"10c00080000000168080009000000020c000a000000017302000b0002000c0102000d0102000e00")
+}
+
+// key_value in the usual form, and with its fields in another order and one more.
+const recordSeeds = "0c0001000000016b0c000200000001760800030000000500" + "0c000200000001760c0001000000016b0600630001" + "00"
+
+func FuzzScanResponse(f *testing.F) {
+	fuzzStruct(f, scanResponse, "080001000000000f00020c00000002"+recordSeeds+"0a0003ffffffffffffffff08000700000002",
+		"0f00020c00000000"+"0f00020c00000000", "0f00020c00000001"+"0f000108000000010000000100")
+}
+
+func FuzzCheckAndMutateRequest(f *testing.F) {
+	fuzzStruct(f, checkAndMutateRequest, "0c000100000001680f00050c00000001"+"080001000000010c000200000001730c00030000000176080004000000050002000601")
+}
+
+func FuzzCheckResponse(f *testing.F) {
+	fuzzStruct(f, checkResponse, "0800010000000d02000201020003020c000400000001760a000700000000000000090b000800000003683a31")
 }
 
 func FuzzHeader(f *testing.F) {

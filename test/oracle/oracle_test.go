@@ -2,6 +2,7 @@ package oracle_test
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"testing"
 
@@ -17,36 +18,38 @@ func asResult(fields []byte) []byte {
 	return append(append([]byte{thrift.STRUCT, 0, 0}, fields...), thrift.STOP)
 }
 
-// TestThriftWritesWireReads is about results and arguments with fields that wire does not know.
-func TestThriftWritesWireReads(t *testing.T) {
-	t.Run("TTLResponse", func(t *testing.T) {
+// message is a struct of package wire.
+type message[T any] interface {
+	*T
+	wire.Arguments
+	wire.Result
+}
+
+// bothWays checks that wire reads what thrift writes, fields that wire does not know included, and that
+// thrift reads what wire writes.
+func bothWays[T any, P message[T]](t *testing.T, s structure[T]) {
+	t.Run(fmt.Sprintf("%T", *new(T)), func(t *testing.T) {
 		rapid.Check(t, func(t *rapid.T) {
-			want, p := drawTTL(t), newProtocol(nil)
-			p.writeStruct(t, i32(1, int32(want.Status)), i32(2, want.Seconds), i32(3, want.Origin.GPID.AppID),
-				i32(4, want.Origin.GPID.PartitionIndex), text(6, string(want.Origin.Server)))
-			var got wire.TTLResponse
-			require.NoError(t, wire.DecodeResult(new(wire.Reader), asResult(p.memory.Bytes()), &got))
+			want, p := s.draw(t), newProtocol(nil)
+			p.writeStruct(t, s.fields(t, &want)...)
+			var got T
+			require.NoError(t, wire.DecodeResult(new(wire.Reader), asResult(p.memory.Bytes()), P(&got)))
+			require.Equal(t, want, got)
+
+			got, err := readWrapped(newProtocol(append(P(&want).AppendField(nil, 1), thrift.STOP)), 1, s.read)
+			require.NoError(t, err)
 			require.Equal(t, want, got)
 		})
 	})
-	t.Run("UpdateResponse", func(t *testing.T) {
-		rapid.Check(t, func(t *rapid.T) {
-			want, p := wire.UpdateResponse{Decree: rapid.Int64().Draw(t, "decree")}, newProtocol(nil)
-			p.writeStruct(t, i64(4, want.Decree))
-			var got wire.UpdateResponse
-			require.NoError(t, wire.DecodeResult(new(wire.Reader), asResult(p.memory.Bytes()), &got))
-			require.Equal(t, want, got)
-		})
-	})
-	t.Run("QueryConfigRequest", func(t *testing.T) {
-		rapid.Check(t, func(t *rapid.T) {
-			want, p := drawQuery(t), newProtocol(nil)
-			p.writeStruct(t, text(1, want.Table), i32List(2, want.Partitions))
-			var got wire.QueryConfigRequest
-			require.NoError(t, wire.DecodeArguments(new(wire.Reader), asResult(p.memory.Bytes()), &got))
-			require.Equal(t, want, got)
-		})
-	})
+}
+
+func TestBothWays(t *testing.T) {
+	bothWays(t, ttlResponse)
+	bothWays(t, queryConfigRequest)
+	bothWays(t, getScannerRequest)
+	bothWays(t, scanResponse)
+	bothWays(t, checkAndMutateRequest)
+	bothWays(t, checkResponse)
 }
 
 // The fields of the irregular types are written by hand, all around them is thrift's.
@@ -112,9 +115,9 @@ func frameOf(meta, body []byte) []byte {
 	return append(append(p.memory.Bytes(), meta...), body...)
 }
 
-func TestWireWritesThriftReads(t *testing.T) {
+func TestWireWritesFrameThriftReads(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		header, ttl, query := drawHeader(t), drawTTL(t), drawQuery(t)
+		header, ttl, query := drawHeader(t), ttlResponse.draw(t), queryConfigRequest.draw(t)
 		frame := wire.AppendRequestV1(nil, &header, wire.QueryConfig, 7, &query)
 		meta, err := readHeader(newProtocol(frame[16 : 16+37]))
 		require.NoError(t, err)
@@ -122,7 +125,7 @@ func TestWireWritesThriftReads(t *testing.T) {
 
 		p := newProtocol(frame[16+37:])
 		requireMessageBegin(t, p, wire.QueryConfig.Name(), thrift.CALL)
-		gotQuery, err := readWrapped(p, 1, readQuery)
+		gotQuery, err := readWrapped(p, 1, queryConfigRequest.read)
 		require.NoError(t, err)
 		require.Equal(t, query, gotQuery)
 
@@ -135,7 +138,7 @@ func TestWireWritesThriftReads(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, "ERR_OK", name)
 		requireMessageBegin(t, p, wire.TTL.ReplyName(), thrift.REPLY)
-		gotTTL, err := readWrapped(p, 0, readTTL)
+		gotTTL, err := readWrapped(p, 0, ttlResponse.read)
 		require.NoError(t, err)
 		require.Equal(t, ttl, gotTTL)
 	})
@@ -154,23 +157,6 @@ func drawHeader(t *rapid.T) wire.Header {
 		GPID:          wire.GPID{AppID: rapid.Int32().Draw(t, "app"), PartitionIndex: rapid.Int32().Draw(t, "index")},
 		TimeoutMillis: rapid.Int32().Draw(t, "timeout"), PartitionHash: rapid.Uint64().Draw(t, "hash"),
 		Backup: rapid.Bool().Draw(t, "backup"),
-	}
-}
-
-func drawTTL(t *rapid.T) wire.TTLResponse {
-	return wire.TTLResponse{
-		Status: wire.Status(rapid.Int32().Draw(t, "status")), Seconds: rapid.Int32().Draw(t, "seconds"),
-		Origin: wire.Origin{
-			GPID:   wire.GPID{AppID: rapid.Int32().Draw(t, "app"), PartitionIndex: rapid.Int32().Draw(t, "index")},
-			Server: append([]byte{}, rapid.String().Draw(t, "server")...),
-		},
-	}
-}
-
-func drawQuery(t *rapid.T) wire.QueryConfigRequest {
-	return wire.QueryConfigRequest{
-		Table:      rapid.String().Draw(t, "table"),
-		Partitions: append([]int32{}, rapid.SliceOfN(rapid.Int32(), 0, 5).Draw(t, "partitions")...),
 	}
 }
 
@@ -209,38 +195,4 @@ func readHeader(p *protocol) (h wire.Header, err error) {
 	})
 	h.PartitionHash = uint64(hash)
 	return h, err
-}
-
-func readTTL(p *protocol) (m wire.TTLResponse, err error) {
-	err = p.readStruct(map[key]func() error{
-		{1, thrift.I32}:    into(p.ReadI32, (*int32)(&m.Status)),
-		{2, thrift.I32}:    into(p.ReadI32, &m.Seconds),
-		{3, thrift.I32}:    into(p.ReadI32, &m.Origin.GPID.AppID),
-		{4, thrift.I32}:    into(p.ReadI32, &m.Origin.GPID.PartitionIndex),
-		{6, thrift.STRING}: into(p.ReadBinary, &m.Origin.Server),
-	})
-	return m, err
-}
-
-func readQuery(p *protocol) (m wire.QueryConfigRequest, err error) {
-	err = p.readStruct(map[key]func() error{
-		{1, thrift.STRING}: into(p.ReadString, &m.Table),
-		{2, thrift.LIST}: func() error {
-			elementType, count, err := p.ReadListBegin(background)
-			if err != nil {
-				return err
-			}
-			if m.Partitions != nil || count > 0 && elementType != thrift.I32 {
-				return errUnexpected
-			}
-			m.Partitions = make([]int32, count)
-			for i := range m.Partitions {
-				if m.Partitions[i], err = p.ReadI32(background); err != nil {
-					return err
-				}
-			}
-			return nil
-		},
-	})
-	return m, err
 }

@@ -7,6 +7,8 @@ import (
 	"github.com/apache/thrift/lib/go/thrift"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
+
+	"github.com/bridle-kv/bridle/pkg/rpc/wire"
 )
 
 var background = context.Background()
@@ -71,6 +73,51 @@ func into[T any](read func(context.Context) (T, error), value *T) func() error {
 	}
 }
 
+// intoOptionalI32 returns a function that reads a number and notes that it is there.
+func (p *protocol) intoOptionalI32(value *int32, present *bool) func() error {
+	return func() (err error) {
+		*value, err = p.ReadI32(background)
+		*present = true
+		return err
+	}
+}
+
+// readOptionalBool reads a bool that is there.
+func (p *protocol) readOptionalBool(ctx context.Context) (wire.OptionalBool, error) {
+	value, err := p.ReadBool(ctx)
+	if value {
+		return wire.Yes, err
+	}
+	return wire.No, err
+}
+
+// unquestionedCount is the number of elements in a list of which package wire takes even the emptiest.
+const unquestionedCount = 1024
+
+// intoList returns a function that reads a list, with the demands of package wire: a list comes once,
+// its elements are of the type expected, and many of them need room for all their fields.
+func intoList[T any](p *protocol, elementType thrift.TType, minSize int, list *[]T, read func(p *protocol) (T, error)) func() error {
+	return func() error {
+		got, count, err := p.ReadListBegin(background)
+		if err != nil {
+			return err
+		}
+		if *list != nil || count > 0 && got != elementType || count > unquestionedCount && count*minSize > p.memory.Len() {
+			return errUnexpected
+		}
+		*list = make([]T, min(count, p.memory.Len()))
+		for i := range *list {
+			if (*list)[i], err = read(p); err != nil {
+				return err
+			}
+		}
+		if len(*list) < count {
+			return errUnexpected // an element takes a byte at least
+		}
+		return nil
+	}
+}
+
 // field is a field for thrift to write.
 type field struct {
 	key
@@ -93,18 +140,32 @@ func text(id int16, value string) field {
 	return field{key{id, thrift.STRING}, func(p *protocol) error { return p.WriteString(background, value) }}
 }
 
-func i32List(id int16, values []int32) field {
+// listField is a list whose elements are written by the given function.
+func listField[T any](id int16, elementType thrift.TType, elements []T, write func(p *protocol, element *T) error) field {
 	return field{key{id, thrift.LIST}, func(p *protocol) error {
-		if err := p.WriteListBegin(background, thrift.I32, len(values)); err != nil {
+		if err := p.WriteListBegin(background, elementType, len(elements)); err != nil {
 			return err
 		}
-		for _, value := range values {
-			if err := p.WriteI32(background, value); err != nil {
+		for i := range elements {
+			if err := write(p, &elements[i]); err != nil {
 				return err
 			}
 		}
 		return p.WriteListEnd(background)
 	}}
+}
+
+// structs is a list of structs, each with fields between its own that package wire does not know.
+func structs[T any](t *rapid.T, id int16, elements []T, s structure[T]) field {
+	return listField(id, thrift.STRUCT, elements, func(p *protocol, element *T) error {
+		p.writeStruct(t, s.fields(t, element)...)
+		return nil
+	})
+}
+
+// blob is marked as a struct but is bare length and bytes.
+func blob(id int16, value []byte) field {
+	return field{key{id, thrift.STRUCT}, func(p *protocol) error { return p.WriteBinary(background, value) }}
 }
 
 // irregular is a field of one of Pegasus's irregular types, of which thrift writes the header only.
