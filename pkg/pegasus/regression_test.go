@@ -84,7 +84,7 @@ func TestDefect29SlowAnswer(t *testing.T) {
 		b.network.SetChunk(b.Replica(0).Address(), 1)
 		b.holds("key", value)
 		b.network.SetChunk(b.Replica(0).Address(), 0)
-		b.Primary(tableName, 0).Inject(onebox.Fault{Delay: time.Second, Chunk: 1})
+		b.Primary(tableName, 0).Inject(onebox.Fault{Delay: 400 * time.Millisecond, Chunk: 1})
 		for range 3 {
 			b.holds("key", value)
 		}

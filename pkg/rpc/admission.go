@@ -148,8 +148,8 @@ func (c *Conn) refusal() error {
 	if c.cause != nil {
 		return &errUnusable{c.cause}
 	}
-	if c.retired {
-		return &errUnusable{ErrRetired}
+	if c.retired != nil {
+		return &errUnusable{c.retired}
 	}
 	return nil
 }

@@ -57,13 +57,16 @@ type Conn struct {
 	tryWrite func(batch []byte) (n int, err error)
 	usable   atomic.Bool   // false once dead or retired: a hint that spares callers the mutex
 	kick     chan struct{} // capacity 1: there is work for an idle writer, or the connection died
+	heard    atomic.Bool   // bytes came since the sweep looked last
+	patience *readPatience // the node's
 	onDeath  func(*Conn, error)
+	onDoubt  func(error)     // told once at most, when the node is silent but writes still wait for it
 	running  *sync.WaitGroup // of the pool, which outlives the connection's goroutines
 	callPool sync.Pool       // of *call: per connection, since a channel belongs to one synctest bubble
 
 	mu         sync.Mutex // guards all below; never held across I/O
 	cause      error      // set once, by die
-	retired    bool       // no new calls; dies when the last one is answered
+	retired    error      // why there are no new calls: the cause of death when the last one is gone; nil: there are
 	pending    pendingCalls
 	admission  admission
 	out        []byte // frames appended by callers, for the writer
@@ -71,6 +74,7 @@ type Conn struct {
 	queued     uint64 // bytes ever appended to out
 	taken      uint64 // bytes that the system may have got
 	writerIdle bool   // who makes it false must kick the writer or do its work
+	oneways    uint64 // requests sent with onewaySequence and not answered
 	crowd      int    // number of answers that came together last
 	sweep      sweep
 	stats      connStats
@@ -80,10 +84,10 @@ type Conn struct {
 
 // newConn takes over stream, starts the two goroutines in running, and calls onDeath once when it has
 // died, from a goroutine that is in running too or that closes the pool, before its callers are told.
-func newConn(address string, stream net.Conn, options *Options, running *sync.WaitGroup, onDeath func(*Conn, error)) *Conn {
+func newConn(address string, stream net.Conn, options *Options, patience *readPatience, running *sync.WaitGroup, onDeath func(*Conn, error), onDoubt func(error)) *Conn {
 	c := &Conn{
-		address: address, options: options, stream: stream,
-		kick: make(chan struct{}, 1), onDeath: onDeath, running: running,
+		address: address, options: options, stream: stream, patience: patience,
+		kick: make(chan struct{}, 1), onDeath: onDeath, onDoubt: onDoubt, running: running,
 		callPool: sync.Pool{New: func() any { return &call{done: make(chan struct{}, 1)} }},
 		pending:  newPendingCalls(options.Window),
 		role:     role{turn: make(chan struct{}, 1)},
@@ -122,7 +126,7 @@ func (c *Conn) enqueue(ctx context.Context, request *Request, pending *call) err
 	}
 	seq, ok := c.pending.add(pending)
 	if !ok {
-		c.retireLocked()
+		c.retireFor(ErrRetired)
 		c.mu.Unlock()
 		return &errUnusable{ErrRetired}
 	}
@@ -156,6 +160,9 @@ func (c *Conn) appendFrame(request *Request, seq int32) {
 	c.out = wire.AppendRequestV1(c.out, &request.Header, request.Method, seq, request.Arguments)
 	c.queued += uint64(len(c.out) - before)
 	c.stats.sent++
+	if seq == onewaySequence {
+		c.oneways++
+	}
 }
 
 // kickWriter wakes an idle writer. A kick that is under way already serves as well: the writer looks
@@ -278,23 +285,26 @@ func (c *Conn) dieSoon(cause error) {
 // retire lets the calls in flight finish, accepts no new ones, and then dies with ErrRetired.
 func (c *Conn) retire() {
 	c.mu.Lock()
-	c.retireLocked()
+	c.retireFor(ErrRetired)
 	c.mu.Unlock()
 }
 
-func (c *Conn) retireLocked() {
-	c.retired = true
+// retireFor is retire for the given reason. The first reason counts. The mutex is held.
+func (c *Conn) retireFor(cause error) {
+	if c.retired == nil {
+		c.retired = cause
+	}
 	c.usable.Store(false)
 	for _, w := range c.admission.drain() {
-		w.admitted <- &errUnusable{ErrRetired}
+		w.admitted <- &errUnusable{c.retired}
 	}
 	c.dieIfRetired()
 }
 
 // dieIfRetired starts the death of a retired connection whose last call is gone. The mutex is held.
 func (c *Conn) dieIfRetired() {
-	if c.retired && c.pending.inFlight == 0 {
-		c.dieSoon(ErrRetired)
+	if c.retired != nil && c.pending.inFlight == 0 {
+		c.dieSoon(c.retired)
 	}
 }
 

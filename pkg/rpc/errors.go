@@ -13,8 +13,9 @@ import (
 var (
 	// ErrClosed means that the user closed the client, and only that.
 	ErrClosed = errors.New("client closed")
-	// ErrSilent means that a node answered nothing for longer than Options.SilenceLimit although
-	// requests were waiting, and that the connection was given up for it.
+	// ErrSilent means that a node sent nothing for longer than Options.ReadSilenceLimit although reads
+	// were waiting, or than Options.SilenceLimit although writes were, and that the call or the
+	// connection was given up for it.
 	ErrSilent = errors.New("node is silent")
 	// ErrProtocol means that a node sent bytes that are not the Pegasus protocol, and that the
 	// connection was given up for it.

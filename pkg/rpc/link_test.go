@@ -296,7 +296,7 @@ func TestDialIsNotUndoneByAnOldConnection(t *testing.T) {
 		r.call("key")
 		old := r.conn()
 		old.mu.Lock()
-		old.retired = true // as Retire does, but it stays alive though nothing is in flight
+		old.retired = ErrRetired // as Retire does, but it stays alive though nothing is in flight
 		old.usable.Store(false)
 		old.mu.Unlock()
 		r.call("key")

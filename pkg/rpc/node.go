@@ -16,10 +16,11 @@ import (
 // a Pool, so snapshots may hold it for ever; a node nobody uses any more costs nothing but its
 // memory. All methods are for concurrent use.
 type Node struct {
-	address string
-	pool    *Pool
-	links   []link
-	epoch   atomic.Uint32
+	address  string
+	pool     *Pool
+	links    []link
+	epoch    atomic.Uint32
+	patience readPatience
 
 	mu          sync.Mutex         // guards what follows; never held across I/O
 	conns       map[*Conn]struct{} // alive, retired ones included
@@ -34,6 +35,7 @@ func newNode(address string, pool *Pool) *Node {
 		address: address, pool: pool,
 		links: make([]link, pool.options.ConnectionsPerNode), conns: make(map[*Conn]struct{}),
 	}
+	n.patience.start(&pool.options)
 	for i := range n.links {
 		n.links[i].node = n
 	}

@@ -33,9 +33,16 @@ type Options struct {
 	// MaxResponseBytes is the largest answer accepted; a larger one is a protocol violation.
 	// Default 128 MiB. Memory grows with the bytes that arrive, not with the length announced.
 	MaxResponseBytes int
+	// ReadSilenceLimit is how long a node may send nothing at all while reads wait, before these are
+	// given up, to be repeated elsewhere, and no further requests enter the connection. Default 500 ms,
+	// or SilenceLimit if that is less. When half of it has passed, the client asks the node for a sign
+	// of life that costs it nothing, so one read that takes a server long does not count as silence.
+	// Shorter: faster away from a node that is gone, but connections are given up for a few lost packets.
+	ReadSilenceLimit time.Duration
 	// SilenceLimit is how long a node may send nothing at all while requests wait, before the
-	// connection is given up. Default 4 s: above the 3 s for which a healthy primary can hold back
-	// writes (docs/protocol.md, what a replica server checks).
+	// connection is given up with all of them. Default 4 s. Writes wait that long because they are in
+	// doubt afterwards, and because while its node is silent a partition cannot be written anyway,
+	// until the cluster has noticed as well.
 	SilenceLimit time.Duration
 	// SweepInterval is how often a busy connection looks for calls out of time and for silence.
 	// Default 20 ms. It is also the precision of both.
@@ -73,6 +80,7 @@ func (o Options) withDefaults() (Options, error) {
 		fill("MaxQueuedBytes", &o.MaxQueuedBytes, 4<<20, 1, 1<<30),
 		fill("MaxResponseBytes", &o.MaxResponseBytes, 128<<20, 1<<10, 1<<31-1),
 		fill("SilenceLimit", &o.SilenceLimit, 4*time.Second, 10*time.Millisecond, time.Hour),
+		fill("ReadSilenceLimit", &o.ReadSilenceLimit, min(500*time.Millisecond, o.SilenceLimit), 10*time.Millisecond, time.Hour),
 		fill("SweepInterval", &o.SweepInterval, 20*time.Millisecond, time.Millisecond, time.Minute),
 		fill("BackoffMin", &o.BackoffMin, 2*time.Millisecond, time.Millisecond, time.Minute),
 		fill("BackoffMax", &o.BackoffMax, 100*time.Millisecond, time.Millisecond, time.Hour),

@@ -117,7 +117,7 @@ func (p *Pool) adopt(l *link, stream net.Conn) (*Conn, error) {
 	n := l.node
 	n.mu.Lock() // so that it cannot be buried before it is known
 	defer n.mu.Unlock()
-	conn := newConn(n.address, stream, &p.options, &p.running, l.lost)
+	conn := newConn(n.address, stream, &p.options, &n.patience, &p.running, l.lost, n.trouble)
 	n.conns[conn] = struct{}{}
 	return conn, nil
 }

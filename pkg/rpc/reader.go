@@ -38,6 +38,9 @@ func (r *reader) receive() error {
 	r.makeRoom()
 	n, err := r.conn.stream.Read(r.buffer[r.end:])
 	r.end += n
+	if n > 0 && !r.conn.heard.Load() {
+		r.conn.heard.Store(true)
+	}
 	if failure := r.deliver(); failure != nil {
 		return protocolViolation(failure)
 	}
@@ -97,7 +100,7 @@ func (r *reader) match(count int) {
 		var late bool
 		if a.call, late = c.pending.take(a.response.Sequence); late {
 			c.stats.late++
-		} else if a.call == nil {
+		} else if a.call == nil && !c.answersOneway(a.response.Sequence) {
 			c.stats.unexpected++
 		}
 	}
@@ -110,6 +113,16 @@ func (r *reader) match(count int) {
 	}
 	c.dieIfRetired()
 	c.mu.Unlock()
+}
+
+// answersOneway says whether an answer may be to a request that should get none, or to one whose
+// answer nobody waits for. The mutex is held.
+func (c *Conn) answersOneway(sequence int32) bool {
+	if sequence != onewaySequence || c.oneways == 0 {
+		return false
+	}
+	c.oneways--
+	return true
 }
 
 // countLone counts answers that come one by one. The mutex is held.

@@ -34,6 +34,9 @@ type rig struct {
 
 func newRig(t testing.TB, options Options) *rig {
 	r := &rig{t: t, network: memnet.New()}
+	if options.ReadSilenceLimit == 0 {
+		options.ReadSilenceLimit = time.Hour // most tests are about the other limit
+	}
 	if options.Dial == nil {
 		options.Dial = r.network.DialContext
 	}
@@ -146,9 +149,10 @@ func (s *server) stop() {
 
 // peer is the server's end of one connection. One goroutine may read and another one write.
 type peer struct {
-	t    testing.TB
-	conn net.Conn
-	in   []byte // received and not yet taken
+	t      testing.TB
+	conn   net.Conn
+	in     []byte // received and not yet taken
+	probes bool   // next returns requests for a sign of life, too
 }
 
 // asked is a request as it arrived.
@@ -156,6 +160,7 @@ type asked struct {
 	method   *wire.Method
 	sequence int32
 	millis   int32
+	gpid     wire.GPID
 	key      string
 }
 
@@ -171,9 +176,12 @@ func (p *peer) next() (asked, bool) {
 		if size > 0 {
 			a := asked{
 				method: wire.NewMethod(string(request.Name)), sequence: request.Sequence,
-				millis: request.Header.TimeoutMillis, key: keyOf(&request),
+				millis: request.Header.TimeoutMillis, gpid: request.Header.GPID, key: keyOf(&request),
 			}
 			p.in = p.in[size:]
+			if a.method.Name() == probe.Method.Name() && !p.probes {
+				continue
+			}
 			return a, true
 		}
 		buffer := make([]byte, 64<<10)

@@ -2,7 +2,6 @@ package rpc
 
 import (
 	"context"
-	"fmt"
 	"time"
 )
 
@@ -12,12 +11,14 @@ type sweep struct {
 	timer    *time.Timer
 	armed    bool
 	tick     uint32 // grows by one with every run
-	received uint64 // frames received when it last ran
-	progress uint32 // tick at which it was armed, or last found that frames had come
-	// unanswered tells that a call was given up, before it was sent or after, since a frame last
+	progress uint32 // tick at which it was armed, or last found that bytes had come
+	steady   uint32 // ticks that found so since the node's patience was eased
+	// unanswered tells that a call was given up, before it was sent or after, since bytes last
 	// came. It counts like one that waits. Otherwise callers with deadlines shorter than the limit
 	// would never find out that a node is silent.
 	unanswered bool
+	probed     bool // the node was asked for a sign of life since bytes last came
+	doubted    bool // the reads were given up for silence
 }
 
 func (s *sweep) stop() {
@@ -30,7 +31,8 @@ func (s *sweep) stop() {
 // armSweep starts the timer, which was asleep. The mutex is held.
 func (c *Conn) armSweep() {
 	c.sweep.armed = true
-	c.sweep.received, c.sweep.progress = c.stats.received, c.sweep.tick
+	c.heard.Store(false)
+	c.sweep.progress = c.sweep.tick
 	if c.sweep.timer == nil {
 		c.sweep.timer = time.AfterFunc(c.options.SweepInterval, c.runSweep)
 	} else {
@@ -50,17 +52,16 @@ func (c *Conn) runSweep() {
 	c.sweep.tick++
 	expired := c.expire(now)
 	c.checkRole()
-	if c.stats.received != c.sweep.received {
-		c.sweep.received, c.sweep.progress, c.sweep.unanswered = c.stats.received, c.sweep.tick, false
+	if c.heard.Swap(false) {
+		c.sweep.progress = c.sweep.tick
+		c.sweep.unanswered, c.sweep.probed = false, false
+		c.easePatience()
 	}
-	silence := time.Duration(c.sweep.tick-c.sweep.progress) * c.options.SweepInterval
-	switch {
-	case !c.expecting() && c.role.holder == heldByLoop:
+	if !c.expecting() && c.role.holder == heldByLoop {
 		c.sweep.armed = false
-	case silence >= c.options.SilenceLimit:
-		c.dieSoon(fmt.Errorf("%w for %v", ErrSilent, c.options.SilenceLimit))
-	default:
-		c.sweep.timer.Reset(c.options.SweepInterval)
+	} else {
+		c.checkSilence()
+		c.sweep.timer.Reset(c.options.SweepInterval) // which finds out if the connection dies
 	}
 	c.mu.Unlock()
 	for _, e := range expired {

@@ -22,6 +22,7 @@ type Method struct {
 	replyTo  string
 	begin    []byte // strict message begin of the request, up to the sequence id
 	ackBegin []byte // strict message begin of the reply, up to the sequence id
+	read     bool
 }
 
 // NewMethod returns the RPC of the given name, at most 47 bytes long.
@@ -35,6 +36,17 @@ func NewMethod(name string) *Method {
 	}
 }
 
+// newReadMethod is NewMethod for an RPC that changes no data.
+func newReadMethod(name string) *Method {
+	m := NewMethod(name)
+	m.read = true
+	return m
+}
+
+// IsRead says whether the RPC is known to change no data, so that it may be given up and repeated at
+// any time.
+func (m *Method) IsRead() bool { return m.read }
+
 // Name returns the RPC's name, for example "RPC_RRDB_RRDB_GET".
 func (m *Method) Name() string { return m.name }
 
@@ -45,21 +57,21 @@ func (m *Method) ReplyName() string { return m.replyTo }
 // partition's GPID; QueryConfig goes to meta servers with the zero GPID.
 var (
 	// QueryConfig asks a meta server for the routing of a table: QueryConfigRequest, QueryConfigResponse.
-	QueryConfig = NewMethod("RPC_CM_QUERY_PARTITION_CONFIG_BY_INDEX")
+	QueryConfig = newReadMethod("RPC_CM_QUERY_PARTITION_CONFIG_BY_INDEX")
 	// Get reads one record: Blob (the raw key), GetResponse.
-	Get = NewMethod("RPC_RRDB_RRDB_GET")
+	Get = newReadMethod("RPC_RRDB_RRDB_GET")
 	// TTL reads the remaining life of one record: Blob (the raw key), TTLResponse.
-	TTL = NewMethod("RPC_RRDB_RRDB_TTL")
+	TTL = newReadMethod("RPC_RRDB_RRDB_TTL")
 	// Put writes one record: PutRequest, UpdateResponse.
 	Put = NewMethod("RPC_RRDB_RRDB_PUT")
 	// Remove deletes one record: Blob (the raw key), UpdateResponse.
 	Remove = NewMethod("RPC_RRDB_RRDB_REMOVE")
 	// MultiGet reads records of one hash key: MultiGetRequest, MultiGetResponse.
-	MultiGet = NewMethod("RPC_RRDB_RRDB_MULTI_GET")
+	MultiGet = newReadMethod("RPC_RRDB_RRDB_MULTI_GET")
 	// BatchGet reads records of one partition: BatchGetRequest, BatchGetResponse.
-	BatchGet = NewMethod("RPC_RRDB_RRDB_BATCH_GET")
+	BatchGet = newReadMethod("RPC_RRDB_RRDB_BATCH_GET")
 	// SortKeyCount counts the records of one hash key: Blob (the hash key), CountResponse.
-	SortKeyCount = NewMethod("RPC_RRDB_RRDB_SORTKEY_COUNT")
+	SortKeyCount = newReadMethod("RPC_RRDB_RRDB_SORTKEY_COUNT")
 	// MultiPut writes records of one hash key: MultiPutRequest, UpdateResponse.
 	MultiPut = NewMethod("RPC_RRDB_RRDB_MULTI_PUT")
 	// MultiRemove deletes records of one hash key: MultiRemoveRequest, MultiRemoveResponse.
@@ -72,9 +84,9 @@ var (
 	// CheckResponse.
 	CheckAndMutate = NewMethod("RPC_RRDB_RRDB_CHECK_AND_MUTATE")
 	// GetScanner begins a scan: GetScannerRequest, ScanResponse.
-	GetScanner = NewMethod("RPC_RRDB_RRDB_GET_SCANNER")
+	GetScanner = newReadMethod("RPC_RRDB_RRDB_GET_SCANNER")
 	// Scan continues a scan: ScanRequest, ScanResponse.
-	Scan = NewMethod("RPC_RRDB_RRDB_SCAN")
+	Scan = newReadMethod("RPC_RRDB_RRDB_SCAN")
 	// ClearScanner frees a scan context: Int64 (the context id). It has no reply.
 	ClearScanner = NewMethod("RPC_RRDB_RRDB_CLEAR_SCANNER")
 )

@@ -1,0 +1,183 @@
+package rpc
+
+import (
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/bridle-kv/bridle/pkg/retry"
+	"github.com/bridle-kv/bridle/pkg/rpc/wire"
+)
+
+const readLimit = 500 * time.Millisecond
+
+// newPut returns a write. It is answered with an UpdateResponse.
+func newPut(key string) *get {
+	g := newGet(key)
+	g.Method, g.Arguments = wire.Put, &wire.PutRequest{Key: []byte(key)}
+	g.Result = &wire.UpdateResponse{}
+	return g
+}
+
+// Where nothing but reads waits, silence ends the connection as soon as it ends the reads.
+func TestSilenceEndsReadsEarly(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, Options{ReadSilenceLimit: readLimit})
+		serve(t, r.network, silence)
+		c := r.start("key")
+		c.requireFailed(t, StageAwaiting, retry.InDoubt, ErrSilent)
+		requireBetween(t, readLimit, 2*r.pool.options.SweepInterval, c.took)
+		require.EqualValues(t, 1, r.node.Epoch())
+		synctest.Wait()
+		require.Zero(t, r.node.Stats().Connections)
+	})
+}
+
+// Writes may still be answered when reads are given up. Nothing else enters the connection: later
+// calls belong on a new one.
+func TestSilenceLeavesWritesWaiting(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, Options{ReadSilenceLimit: readLimit})
+		p := r.connect()
+		old := r.conn()
+		read, write := r.start("read"), r.startWith(newPut("write"))
+		first, second := p.mustNext(), p.mustNext()
+		if first.key == "read" {
+			first, second = second, first
+		}
+		read.requireFailed(t, StageAwaiting, retry.InDoubt, ErrSilent)
+		requireBetween(t, readLimit, 2*r.pool.options.SweepInterval, read.took)
+		require.False(t, write.ended())
+		require.EqualValues(t, 1, r.node.Epoch(), "the node is in trouble")
+		require.ErrorIs(t, r.node.Stats().LastError, ErrSilent)
+
+		require.Nil(t, r.node.links[0].live())
+		p.write(second.answer()) // late
+		p.write(wire.AppendResponse(nil, wire.ErrOK, wire.Put, first.sequence, &wire.UpdateResponse{}))
+		require.NoError(t, write.result())
+		synctest.Wait()
+		require.ErrorIs(t, old.cause, ErrSilent, "that was its last call")
+		require.EqualValues(t, 1, r.node.Stats().Late)
+	})
+}
+
+func TestSilenceEndsWritesInTheEnd(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, Options{ReadSilenceLimit: readLimit})
+		serve(t, r.network, silence)
+		write, read := r.startWith(newPut("write")), r.start("read")
+		write.requireFailed(t, StageAwaiting, retry.InDoubt, ErrSilent)
+		requireBetween(t, r.pool.options.SilenceLimit, 2*r.pool.options.SweepInterval, write.took)
+		require.ErrorIs(t, read.result(), ErrSilent)
+		requireBetween(t, readLimit, 2*r.pool.options.SweepInterval, read.took)
+	})
+}
+
+// A read that takes a server long is no silence, since the server gives a sign of life when it is
+// asked: once for each half of the limit, and not while it says other things.
+func TestSignsOfLife(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, Options{ReadSilenceLimit: readLimit})
+		p := r.connect()
+		p.probes = true
+		c := r.start("key")
+		question := p.mustNext()
+		began := time.Now()
+		for i := range 40 { // ten seconds, more than both limits
+			asked := p.mustNext()
+			require.Equal(t, probe.Method.Name(), asked.method.Name())
+			require.Zero(t, asked.gpid, "servers must not take it for a request to a partition")
+			requireBetween(t, time.Duration(i+1)*readLimit/2, time.Duration(2*i+2)*r.pool.options.SweepInterval, time.Since(began))
+			p.write(asked.refusal(wire.ErrHandlerNotFound))
+		}
+		p.write(question.answer())
+		c.requireAnswered(t)
+		stats := r.node.Stats()
+		require.EqualValues(t, 1, stats.Dials)
+		require.Zero(t, stats.Unexpected+stats.Late)
+		sent := stats.Sent
+		for i := range 100 { // nobody asks who hears something all the time
+			a := r.start(fmt.Sprint("key ", i))
+			time.Sleep(readLimit / 3)
+			p.write(p.mustNext().answer())
+			a.requireAnswered(t)
+		}
+		require.EqualValues(t, 100, r.node.Stats().Sent-sent)
+	})
+}
+
+// The longer limit is the shorter one if that is how it was set.
+func TestReadSilenceLimitIsAtMostTheOther(t *testing.T) {
+	options, err := Options{SilenceLimit: 100 * time.Millisecond}.withDefaults()
+	require.NoError(t, err)
+	require.Equal(t, 100*time.Millisecond, options.ReadSilenceLimit)
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, Options{SilenceLimit: 100 * time.Millisecond, ReadSilenceLimit: time.Second})
+		serve(t, r.network, silence)
+		c := r.start("key")
+		require.ErrorIs(t, c.result(), ErrSilent)
+		requireBetween(t, 100*time.Millisecond, 2*r.pool.options.SweepInterval, c.took)
+	})
+}
+
+// A node that takes longer than the limit is given more time, until it keeps up.
+func TestPatienceWithASlowNode(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		const delay = 3 * readLimit / 2
+		r := newRig(t, Options{ReadSilenceLimit: readLimit})
+		s := serve(t, r.network, func(p *peer) {
+			p.probes = true
+			for a, ok := p.next(); ok; a, ok = p.next() {
+				time.Sleep(delay)
+				p.write(a.answer())
+			}
+		})
+		c := r.start("key")
+		require.ErrorIs(t, c.result(), ErrSilent)
+		time.Sleep(time.Second) // the pause after a connection that was good for nothing
+		r.call("key")
+		require.Equal(t, 2*readLimit, r.node.patience.limit())
+		s.stop()
+		synctest.Wait()
+		serve(t, r.network, echo)
+		for range 60 {
+			r.call("key")
+			time.Sleep(r.pool.options.SweepInterval)
+		}
+		require.Equal(t, readLimit, r.node.patience.limit())
+	})
+}
+
+func TestPatienceHasAnEnd(t *testing.T) {
+	for limit, most := range map[time.Duration]time.Duration{readLimit: 4 * readLimit, 3 * time.Second: 4 * time.Second, time.Hour: 4 * time.Second} {
+		options, err := Options{ReadSilenceLimit: limit}.withDefaults()
+		require.NoError(t, err)
+		var p readPatience
+		p.start(&options)
+		for range 10 {
+			p.grow()
+		}
+		require.Equal(t, most, p.limit())
+		for range 10 {
+			p.ease()
+		}
+		require.Equal(t, min(limit, 4*time.Second), p.limit())
+	}
+}
+
+// Bytes are signs of life even if they do not yet make a frame.
+func TestSilenceIsNotAnAnswerInPieces(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, Options{ReadSilenceLimit: readLimit})
+		p := r.connect()
+		c := r.start("key")
+		for _, b := range p.mustNext().answer() {
+			time.Sleep(readLimit / 2)
+			p.write([]byte{b})
+		}
+		c.requireAnswered(t)
+	})
+}
