@@ -32,7 +32,6 @@ const (
 const (
 	noSecurity = "the client does not authenticate itself yet"
 	noAdmin    = "the client does not administer tables yet"
-	noScans    = "the client does not scan yet; TestScripts holds the servers' side of it to the recordings"
 )
 
 // behaviours are what a client has to get right, in the order of the topics of docs/protocol.md.
@@ -74,14 +73,14 @@ var behaviours = []behaviour{
 	{number: 35, text: "incr: absent, empty, no integer, overflow, hex and octal, TTL kept, set and cleared", tests: []string{inPegasus + "TestIncr", inPegasus + "TestDefect06IncrFails", inPegasus + "TestIncrTTL"}},
 	{number: 36, text: "check_and_set with every check type, and the value before", tests: []string{inPegasus + "TestDefect11CheckTypes"}},
 	{number: 37, text: "check_and_mutate applies all or nothing", tests: []string{inPegasus + "TestCheckAndMutate", inPegasus + "TestDefect11CheckTypes"}},
-	{number: 38, text: "scan: empty batches, negative ids, -1, the newest id for every batch", reason: noScans},
-	{number: 39, text: "scan: a lost context is resumed after the last received key", reason: noScans},
-	{number: 40, text: "scan: a resumed table scan sets full_scan", reason: noScans},
-	{number: 41, text: "scan: error 7 resumes after the last received key", reason: noScans},
-	{number: 42, text: "scan: an empty range is answered locally", reason: noScans},
-	{number: 43, text: "clear_scanner waits for no reply", reason: noScans},
-	{number: 44, text: "only_return_count sums over batches and partitions", reason: noScans},
-	{number: 45, text: "scans after a split return no record of a sibling, and each once", reason: noScans},
+	{number: 38, text: "scan: empty batches, negative ids, -1, the newest id for every batch", tests: []string{inConformance + "TestScanFollowsContexts"}},
+	{number: 39, text: "scan: a lost context is resumed after the last received key", tests: []string{inConformance + "TestScanResumesAfterLostContexts", inConformance + "TestScanResumesAfterAnEmptyBatch"}},
+	{number: 40, text: "scan: a resumed table scan sets full_scan", tests: []string{inConformance + "TestScanResumesAfterLostContexts", inPegasus + "TestScanRequests"}},
+	{number: 41, text: "scan: error 7 resumes after the last received key", tests: []string{inConformance + "TestScanResumesWhenTheServerRanOutOfTime"}},
+	{number: 42, text: "scan: an empty range is answered locally", tests: []string{inPegasus + "TestEmptyRangeIsAnsweredLocally"}},
+	{number: 43, text: "clear_scanner waits for no reply", tests: []string{inConformance + "TestCloseOfAScannerWaitsForNothing"}},
+	{number: 44, text: "only_return_count sums over batches and partitions", tests: []string{inConformance + "TestCountOfATable"}},
+	{number: 45, text: "scans after a split return no record of a sibling, and each once", tests: []string{inConformance + "TestScanAfterASplit"}},
 	{number: 46, text: "negotiation", reason: noSecurity},
 	{number: 47, text: "create_app polls until all replicas are there", reason: noAdmin},
 	{number: 48, text: "recall_app is sent to the leader", reason: noAdmin},

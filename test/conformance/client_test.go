@@ -57,7 +57,12 @@ const clientTable = "temp"
 // openTable starts a cluster with a table of so many partitions, and a client that has it open.
 func openTable(t *testing.T, partitions int) (*onebox.Cluster, *observer, *pegasus.Table) {
 	t.Helper()
-	cluster := onebox.New(t, onebox.Config{})
+	return openTableOf(t, onebox.Config{}, partitions)
+}
+
+func openTableOf(t *testing.T, config onebox.Config, partitions int) (*onebox.Cluster, *observer, *pegasus.Table) {
+	t.Helper()
+	cluster := onebox.New(t, config)
 	_, err := cluster.CreateTable(clientTable, onebox.TableOptions{Partitions: partitions})
 	require.NoError(t, err)
 	seen := observe(cluster)

@@ -30,8 +30,6 @@ var uncovered = []uncoveredRow{
 		"RPC_CM_LIST_NODES", "RPC_CM_CREATE_APP", "RPC_CM_RENAME_APP", "RPC_CM_DROP_APP",
 	}, reason: noAdministration},
 	{topic: "failover", names: []string{"stale_table_old_name_ok"}, reason: noRename},
-	{topic: "failover", names: []string{"put_secondary_stalled"}, reason: "in onebox a write does not wait for a secondary that is stuck"},
-	{topic: "failover", names: []string{"put_two_of_three_dead_0"}, reason: "in onebox a server that dies is left behind at once, so no write is under way then"},
 	{topic: "failover", names: []string{"stale_table_get_after_drop_0"}, reason: "in onebox replicas stop serving a dropped table in the moment of the drop"},
 	{topic: "meta_failover", rpcs: []string{"RPC_CM_LIST_APPS"}, reason: noAdministration},
 	{topic: "split", rpcs: []string{

@@ -47,5 +47,6 @@
 //	*_scenarios_test.go the scenarios (data)
 //	coverage_test.go    what is covered and what is not (data)
 //	behaviours_test.go  what a correct client does, and the tests for it (data)
-//	client_test.go      tests for what no other package tests
+//	client_test.go      tests of what the client sends
+//	scans_test.go       tests of scans by what they return
 package conformance

@@ -13,16 +13,32 @@ var goldR1 = map[int32]tableSpec{36: {"gold_r1", onebox.TableOptions{Partitions:
 var failureScenarios = []scenario{
 	{
 		topic: "failover", about: "a secondary is suspended", tables: goldData,
+		config: onebox.Config{PatientWrites: true, FailoverDelay: long},
 		steps: []step{
 			does(func(s *stage) { s.Secondaries("gold_data", 3)[0].Pause() }),
-			plays("many_incr_0"),
+			plays("put_secondary_stalled"),
+			playsPending(func(s *stage) { s.Secondaries("gold_data", 3)[0].Resume() }, "many_incr_0"),
 			does(func(s *stage) {
-				s.put(4, "fo", "st", "v", 0)
 				for range 59 {
 					s.incr(4, "fo", "cnt", 1)
 				}
 			}),
 			plays("get_after_stall", "incr_after_stall"),
+		},
+	},
+	{
+		topic: "failover", about: "a write is under way when two of three servers die", tables: goldData,
+		config: onebox.Config{PatientWrites: true, FailoverDelay: long},
+		steps: []step{
+			does(func(s *stage) {
+				s.do(s.MovePrimary("gold_data", 3, 0))
+				s.Replica(1).Kill()
+				s.Replica(2).Kill()
+			}),
+			playsPending(func(s *stage) {
+				s.do(s.RemoveReplica("gold_data", 3, 1))
+				s.do(s.RemoveReplica("gold_data", 3, 2))
+			}, "put_two_of_three_dead_0"),
 		},
 	},
 	{
@@ -102,6 +118,25 @@ var failureScenarios = []scenario{
 			plays("stale_table_get_new_app_id"),
 		},
 	},
+}
+
+// playsPending plays exchanges whose requests stay at the server until it is released.
+func playsPending(release func(*stage), names ...string) step {
+	return step{names: names, play: func(s *stage, e *exchange) {
+		s.player.close() // replies that nobody waits for come to the old connections
+		gpid := e.gpid()
+		gpid.AppID = s.player.table(gpid.AppID)
+		node, method := s.node(s.t, e.To, gpid), wire.NewMethod(e.RPC)
+		before := node.Requests(method)
+		conn := s.player.connect(s.t, node.Address())
+		_, err := conn.Write(s.player.request(e))
+		require.NoError(s.t, err, "%v", e)
+		eventually(s.t, func() bool { return node.Requests(method) > before })
+		release(s)
+		frame, err := readFrame(conn)
+		require.NoError(s.t, err, "%v", e)
+		s.player.requireAnswer(s.t, e, frame, 0)
+	}}
 }
 
 // incr adds to a number.
