@@ -12,6 +12,10 @@ import (
 // Writing takes one pass. Reading takes one as well if the data has the fields in that order, as
 // servers send them: each call of a field method takes its field if it is the one that comes next.
 // What a pass leaves is out of order, and taken by a further pass, or unknown, and skipped by more.
+//
+// Each struct repeats the few lines that make a coder and call its method fields. One function for all,
+// which would call that method through an interface or a type parameter, lets the coder escape to the
+// heap: one allocation to write a message and two to read it, and three times the time.
 type coder struct {
 	reader *Reader // nil when writing
 	dst    []byte  // writing: what there is so far
