@@ -329,7 +329,7 @@ func startBatchLoad(b *box, workers int) *batchLoad {
 				select {
 				case <-l.ending:
 					return
-				case <-time.After(20 * time.Millisecond):
+				case <-time.After(40 * time.Millisecond):
 				}
 				value := func(i int) string { return fmt.Sprint("round ", round, " item ", i) }
 				b.batchSet(recordsOf(keys, value))

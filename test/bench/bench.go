@@ -30,21 +30,22 @@ func openBench(s *settings, client *pegasus.Client, table string) (*bench, error
 	if b.table, err = client.OpenTable(ctx, table); err != nil {
 		return nil, err
 	}
-	return b, b.fill()
+	return b, b.fill(func(r *record) error {
+		return b.table.Set(context.Background(), r.hashKey, r.sortKey, r.value)
+	})
 }
 
 // fillers is how many goroutines write the records at the beginning.
 const fillers = 64
 
 // fill writes every record.
-func (b *bench) fill() error {
+func (b *bench) fill(write func(r *record) error) error {
 	var running sync.WaitGroup
 	errs := make([]error, fillers)
 	for i := range fillers {
 		running.Go(func() {
 			for j := i; j < len(b.records) && errs[i] == nil; j += fillers {
-				r := &b.records[j]
-				errs[i] = b.table.Set(context.Background(), r.hashKey, r.sortKey, r.value)
+				errs[i] = write(&b.records[j])
 			}
 		})
 	}
@@ -81,7 +82,13 @@ func groups(operations []operation) [][]operation {
 
 // runGroup compares operations of one kind with their floor.
 func (b *bench) runGroup(group []operation, r *report) (err error) {
-	base, err := newFloor(group[0].kind, b.routing(), b.records)
+	k := group[0].kind
+	if k.prepare != nil {
+		if err := k.prepare(b); err != nil {
+			return err
+		}
+	}
+	base, err := newFloor(k, b.routing(), b.records)
 	if err != nil {
 		return err
 	}
@@ -90,7 +97,7 @@ func (b *bench) runGroup(group []operation, r *report) (err error) {
 	for _, op := range group {
 		contenders = append(contenders, b.contender(op))
 	}
-	for _, callers := range b.settings.callers {
+	for _, callers := range b.callersOf(k) {
 		rounds, err := b.compete(contenders, callers)
 		if err != nil {
 			return err
@@ -102,6 +109,14 @@ func (b *bench) runGroup(group []operation, r *report) (err error) {
 		}
 	}
 	return nil
+}
+
+// callersOf returns the numbers of callers that operations of a kind are measured with.
+func (b *bench) callersOf(k *kind) []int {
+	if k.callers != nil {
+		return k.callers
+	}
+	return b.settings.callers
 }
 
 // routing returns what the client knows of the table. It has no other open.
@@ -148,8 +163,8 @@ func (b *bench) profile(file string) (err error) {
 		return err
 	}
 	defer pprof.StopCPUProfile()
-	for _, callers := range b.settings.callers {
-		for _, op := range b.settings.operations {
+	for _, op := range b.settings.operations {
+		for _, callers := range b.callersOf(op.kind) {
 			if _, err := b.meter.measure(b.contender(op), callers, b.settings.duration); err != nil {
 				return err
 			}

@@ -38,7 +38,8 @@ func (c *callers) workers(count int, _ time.Duration) ([]worker, error) {
 // caller is one goroutine that calls the operation again and again.
 type caller struct {
 	*callers
-	value   []byte // what AppendGet appends to
+	value   []byte             // what AppendGet appends to
+	several [10]pegasus.Record // what MultiSet writes
 	random  *rand.Rand
 	samples samples
 }
@@ -71,7 +72,12 @@ func (c *caller) run(stop *atomic.Bool) (operations int, err error) {
 
 // pause returns how many operations are not timed until the next that is. It is random, so that
 // samples do not fall into step with anything.
-func (c *caller) pause() int { return c.random.IntN(2*sampling - 1) }
+func (c *caller) pause() int {
+	if c.operation.slow {
+		return 0
+	}
+	return c.random.IntN(2*sampling - 1)
+}
 
 func (c *caller) once(r *record) error {
 	ctx := context.Background()

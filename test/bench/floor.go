@@ -16,26 +16,32 @@ import (
 
 // floor is the bare pipelined loop for requests of one kind.
 type floor struct {
-	kind    *kind
-	streams []*stream // in the order of their addresses
+	kind         *kind
+	streams      []*stream // in the order of their addresses
+	perOperation int       // requests
 }
 
-// newFloor makes a request of each record and connects to the primaries of the table.
+// newFloor makes the requests and connects to the primaries of the table.
 func newFloor(k *kind, table pegasus.TableSnapshot, records []record) (*floor, error) {
+	requests, err := k.requests(records, len(table.Partitions))
+	if err != nil {
+		return nil, err
+	}
 	byAddress := make(map[string]*stream)
-	for i := range records {
-		gpid, address, err := locate(table, wire.KeyHash(records[i].hashKey, records[i].sortKey))
+	for i := range requests {
+		gpid, address, err := locate(table, requests[i].hash)
 		if err != nil {
 			return nil, err
 		}
 		if byAddress[address] == nil {
 			byAddress[address] = &stream{address: address}
 		}
-		if err := byAddress[address].add(k, gpid, &records[i]); err != nil {
-			return nil, err
-		}
+		byAddress[address].add(k, gpid, &requests[i])
 	}
-	f := &floor{kind: k}
+	f := &floor{kind: k, perOperation: 1}
+	if k.perOperation != nil {
+		f.perOperation = k.perOperation(len(table.Partitions))
+	}
 	for _, address := range slices.Sorted(maps.Keys(byAddress)) {
 		s := byAddress[address]
 		if err := s.connect(k); err != nil {
@@ -89,21 +95,23 @@ func (f *floor) workers(callers int, duration time.Duration) ([]worker, error) {
 	if err := f.limit(duration); err != nil {
 		return nil, err
 	}
-	if callers < len(f.streams) {
-		return f.roamers(callers), nil
+	if inFlight := callers * f.perOperation; inFlight >= len(f.streams) {
+		return f.pipelines(inFlight), nil
 	}
-	return f.pipelines(callers), nil
+	return f.roamers(callers), nil
 }
 
-func (f *floor) pipelines(callers int) []worker {
+func (f *floor) pipelines(requests int) []worker {
 	weights := make([]int, len(f.streams))
 	for i, s := range f.streams {
 		weights[i] = len(s.ends)
 	}
 	var workers []worker
-	for i, share := range shares(callers, weights) {
+	for i, share := range shares(requests, weights) {
 		if share > 0 {
-			workers = append(workers, &pipeline{stream: f.streams[i], inFlight: share, latency: newLatency()})
+			workers = append(workers, &pipeline{
+				stream: f.streams[i], inFlight: share, perOperation: f.perOperation, latency: newLatency(),
+			})
 		}
 	}
 	return workers
@@ -139,33 +147,39 @@ func shares(total int, weights []int) []int {
 
 // pipeline keeps requests in flight on one connection.
 type pipeline struct {
-	stream   *stream
-	inFlight int
-	latency  *hdrhistogram.Histogram
+	stream       *stream
+	inFlight     int
+	perOperation int // requests
+	latency      *hdrhistogram.Histogram
 }
 
 func (p *pipeline) run(stop *atomic.Bool) (operations int, err error) {
+	answers, err := p.answers(stop)
+	return answers / p.perOperation, err
+}
+
+func (p *pipeline) answers(stop *atomic.Bool) (answers int, err error) {
 	departures := newDepartures(p.inFlight)
 	now, due, flying := time.Now(), p.inFlight, 0
 	for {
 		if due > 0 {
 			departures.sent(due, now)
 			if err := p.stream.send(due); err != nil {
-				return operations, err
+				return answers, err
 			}
 			flying += due
 		}
 		if flying == 0 {
-			return operations, nil
+			return answers, nil
 		}
 		answered, err := p.stream.receive()
 		if err != nil {
-			return operations, err
+			return answers, err
 		}
 		now = time.Now()
 		departures.answered(answered, now, p.latency)
 		flying -= answered
-		operations += answered
+		answers += answered
 		if due = answered; stop.Load() {
 			due = 0
 		}

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/bridle-kv/bridle/pkg/rpc/wire"
 )
@@ -11,20 +12,20 @@ import (
 const maxReplySize = 1 << 20
 
 // countReplies returns how many whole reply frames data starts with, and how many bytes they have.
-// Every good reply has the same size; another size means that the server refused the request.
-func countReplies(data []byte, size int) (count, counted int, err error) {
+// Good replies have one of few sizes; another size means that the server refused the request.
+func countReplies(data []byte, sizes []int) (count, counted int, err error) {
 	for len(data)-counted >= wire.ResponseSizePrefix {
 		got, err := wire.ResponseSize(data[counted:], maxReplySize)
 		if err != nil {
 			return count, counted, err
 		}
-		if got != size {
-			return count, counted, fmt.Errorf("an answer of %d bytes instead of %d: the server refuses", got, size)
+		if !slices.Contains(sizes, got) {
+			return count, counted, fmt.Errorf("an answer of %d bytes instead of %d: the server refuses", got, sizes)
 		}
-		if len(data)-counted < size {
+		if len(data)-counted < got {
 			break
 		}
-		counted += size
+		counted += got
 		count++
 	}
 	return count, counted, nil

@@ -53,7 +53,7 @@ func TestRepliesAreCountedOnce(t *testing.T) {
 		lengths := rapid.SliceOf(rapid.IntRange(1, 2*size)).Draw(t, "lengths")
 		s := &stream{
 			conn:      &pieces{data: append(data, rest...), lengths: lengths},
-			replySize: size, buffer: make([]byte, 2*size),
+			sizes: []int{size}, buffer: make([]byte, 2*size),
 		}
 		total := 0
 		for {
@@ -72,12 +72,12 @@ func TestRepliesAreCountedOnce(t *testing.T) {
 func TestRefusalsAreNotCounted(t *testing.T) {
 	good := reply("value", 1)
 	refusal := wire.AppendResponse(nil, wire.ErrBusy, wire.Get, 2, nil)
-	count, counted, err := countReplies(append(bytes.Clone(good), refusal...), len(good))
+	count, counted, err := countReplies(append(bytes.Clone(good), refusal...), []int{len(good)})
 	require.ErrorContains(t, err, "the server refuses")
 	require.Equal(t, 1, count)
 	require.Equal(t, len(good), counted)
 
-	_, _, err = countReplies([]byte{0xff, 0xff, 0xff, 0xff}, len(good))
+	_, _, err = countReplies([]byte{0xff, 0xff, 0xff, 0xff}, []int{len(good)})
 	require.Error(t, err)
 }
 

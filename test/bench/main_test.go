@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -59,12 +60,13 @@ func TestWholeRun(t *testing.T) {
 			require.InDelta(t, 1, float64(r.FloorRatio), 0, r)
 		}
 	}
-	gets, sets := []string{"floor_get", "get", "append_get"}, []string{"floor_set", "set"}
-	var want []string
-	for _, group := range [][]string{gets, gets, gets, sets, sets, sets} { // one for each number of callers
-		want = append(want, group...)
-	}
-	require.Equal(t, want, got)
+	require.Equal(t, slices.Concat(
+		slices.Repeat([]string{"floor_get", "get", "append_get"}, 3), // one for each number of callers
+		slices.Repeat([]string{"floor_set", "set"}, 3),
+		slices.Repeat([]string{"floor_multi_get", "multi_get"}, 3),
+		slices.Repeat([]string{"floor_multi_set", "multi_set"}, 3),
+		[]string{"floor_batch_get", "batch_get", "get_100_in_turn", "get_100_at_once"},
+	), got)
 	require.Contains(t, o.stderr.String(), "machine")
 	require.Contains(t, o.stderr.String(), "of the floor's")
 	info, err := os.Stat(profile)

@@ -9,10 +9,41 @@ import (
 
 // kind is a kind of request; the operations that send it share a floor.
 type kind struct {
-	name      string
-	method    *wire.Method
-	arguments func(r *record) (wire.Arguments, error)
-	status    func(result []byte) (wire.Status, error)
+	name   string
+	method *wire.Method
+	// prepare is run before the first slice; nil means nothing to prepare.
+	prepare func(b *bench) error
+	// requests are those of the floor, for a table of so many partitions.
+	requests func(records []record, partitions int) ([]request, error)
+	// perOperation is how many requests come to one operation, for so many partitions; nil means one.
+	perOperation func(partitions int) int
+	status       func(result []byte) (wire.Status, error)
+	// callers are the numbers of callers to measure with; nil means those of the flags.
+	callers []int
+}
+
+// request is one request of the floor. Those of equal weight have answers of equal size.
+type request struct {
+	hash      uint64
+	arguments wire.Arguments
+	weight    int
+}
+
+// forEach makes a request of each record.
+func forEach(arguments func(r *record) (wire.Arguments, error)) func([]record, int) ([]request, error) {
+	return func(records []record, _ int) ([]request, error) {
+		requests := make([]request, len(records))
+		for i := range records {
+			r := &records[i]
+			q := &requests[i]
+			var err error
+			if q.arguments, err = arguments(r); err != nil {
+				return nil, err
+			}
+			q.hash = wire.KeyHash(r.hashKey, r.sortKey)
+		}
+		return requests, nil
+	}
 }
 
 // operation is one of the client's operations.
@@ -20,16 +51,17 @@ type operation struct {
 	name string
 	kind *kind
 	call func(ctx context.Context, c *caller, r *record) error
+	slow bool // each call is timed, of which reading the clock is no part
 }
 
 var (
 	getKind = &kind{
 		name:   "get",
 		method: wire.Get,
-		arguments: func(r *record) (wire.Arguments, error) {
+		requests: forEach(func(r *record) (wire.Arguments, error) {
 			key, err := wire.AppendKey(nil, r.hashKey, r.sortKey)
 			return wire.Blob(key), err
-		},
+		}),
 		status: func(result []byte) (wire.Status, error) {
 			var response wire.GetResponse
 			err := decode(result, &response)
@@ -39,10 +71,10 @@ var (
 	setKind = &kind{
 		name:   "set",
 		method: wire.Put,
-		arguments: func(r *record) (wire.Arguments, error) {
+		requests: forEach(func(r *record) (wire.Arguments, error) {
 			key, err := wire.AppendKey(nil, r.hashKey, r.sortKey)
 			return &wire.PutRequest{Key: key, Value: r.value}, err
-		},
+		}),
 		status: func(result []byte) (wire.Status, error) {
 			var response wire.UpdateResponse
 			err := decode(result, &response)
@@ -61,6 +93,11 @@ var allOperations = []operation{
 	{name: "get", kind: getKind, call: get},
 	{name: "append_get", kind: getKind, call: appendGet},
 	{name: "set", kind: setKind, call: set},
+	{name: "multi_get", kind: multiGetKind, call: multiGet},
+	{name: "multi_set", kind: multiSetKind, call: multiSet},
+	{name: "batch_get", kind: batchGetKind, call: batchGet, slow: true},
+	{name: "get_100_in_turn", kind: batchGetKind, call: getInTurn, slow: true},
+	{name: "get_100_at_once", kind: batchGetKind, call: getAtOnce, slow: true},
 }
 
 func get(ctx context.Context, c *caller, r *record) error {

@@ -3,10 +3,16 @@ package main
 import (
 	"fmt"
 	"math/rand/v2"
+
+	"github.com/bridle-kv/bridle/pkg/pegasus"
 )
 
 // record is one record with its keys ready, so that using it allocates nothing.
-type record struct{ hashKey, sortKey, value []byte }
+type record struct {
+	hashKey, sortKey, value []byte
+
+	batch []pegasus.Key // the batch that an operation on batches takes when it comes to this record
+}
 
 // newRecords makes records with hash keys of 16 bytes and sort keys of 8, in random order, the same
 // order each time. Who walks through them chooses keys uniformly.

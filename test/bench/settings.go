@@ -48,7 +48,7 @@ func parseSettings(args []string, output io.Writer) (*settings, error) {
 	flags.StringVar(&s.meta, "meta", "", "meta servers `host:port,...` of another cluster; without it, one is started")
 	flags.StringVar(&s.table, "table", "", "the other cluster's table, into which records are written")
 	callers := flags.String("callers", "1,16,64,256", "numbers of callers, a comma `list`")
-	operations := flags.String("ops", "get,append_get,set", "operations, a comma `list`")
+	operations := flags.String("ops", allNames(), "operations, a comma `list`")
 	flags.DurationVar(&s.duration, "duration", time.Second, "length of a slice")
 	flags.IntVar(&s.rounds, "rounds", 3, "slices of each kind")
 	flags.IntVar(&s.records, "records", 10_000, "number of records")
@@ -142,4 +142,13 @@ func (s *settings) check() error {
 		return fmt.Errorf("-deadline: %v is negative", s.deadline)
 	}
 	return nil
+}
+
+// allNames are the names of all operations, as -ops takes them.
+func allNames() string {
+	names := make([]string, len(allOperations))
+	for i, op := range allOperations {
+		names[i] = op.name
+	}
+	return strings.Join(names, ",")
 }

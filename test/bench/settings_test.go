@@ -20,7 +20,9 @@ func TestDefaults(t *testing.T) {
 	s, err := parseSettings(nil, io.Discard)
 	require.NoError(t, err)
 	require.Equal(t, []int{1, 16, 64, 256}, s.callers)
-	require.Equal(t, []string{"get", "append_get", "set"}, names(s.operations))
+	require.Equal(t, []string{
+		"get", "append_get", "set", "multi_get", "multi_set", "batch_get", "get_100_in_turn", "get_100_at_once",
+	}, names(s.operations))
 	require.Equal(t, time.Second, s.duration)
 	require.Equal(t, 3, s.rounds)
 	require.Equal(t, 10_000, s.records)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/bridle-kv/bridle/pkg/rpc/wire"
@@ -19,33 +20,32 @@ const (
 
 // stream is one connection to one server, and the requests that go there.
 type stream struct {
-	address   string
-	conn      net.Conn
-	frames    []byte // all requests, one after the other
-	ends      []int  // where each of them ends
-	next      int    // index of the request to send next
-	replySize int
-	buffer    []byte
-	filled    int // bytes of the buffer that hold replies not counted yet
+	address string
+	conn    net.Conn
+	frames  []byte // all requests, one after the other
+	ends    []int  // where each of them ends
+	next    int    // index of the request to send next
+	weights []int  // of the requests, each different one once
+	sizes   []int  // of good replies
+	buffer  []byte
+	filled  int // bytes of the buffer that hold replies not counted yet
 }
 
-// add appends the request for one record.
-func (s *stream) add(k *kind, gpid wire.GPID, r *record) error {
-	arguments, err := k.arguments(r)
-	if err != nil {
-		return err
-	}
+// add appends a request.
+func (s *stream) add(k *kind, gpid wire.GPID, q *request) {
 	header := wire.Header{
 		GPID:          gpid,
 		TimeoutMillis: wire.TimeoutMillis(requestTimeout),
-		PartitionHash: wire.KeyHash(r.hashKey, r.sortKey),
+		PartitionHash: q.hash,
 	}
-	s.frames = wire.AppendRequestV1(s.frames, &header, k.method, int32(len(s.ends)), arguments)
+	s.frames = wire.AppendRequestV1(s.frames, &header, k.method, int32(len(s.ends)), q.arguments)
 	s.ends = append(s.ends, len(s.frames))
-	return nil
+	if !slices.Contains(s.weights, q.weight) {
+		s.weights = append(s.weights, q.weight)
+	}
 }
 
-// connect opens the connection and learns the size of a good reply from the first request's.
+// connect opens the connection and learns the sizes of good replies from the first requests'.
 func (s *stream) connect(k *kind) error {
 	ctx, cancel := context.WithTimeout(context.Background(), lostAfter)
 	defer cancel()
@@ -57,24 +57,34 @@ func (s *stream) connect(k *kind) error {
 	if err := s.probe(k); err != nil {
 		return errors.Join(err, conn.Close())
 	}
-	s.buffer = make([]byte, max(readBufferSize, 2*s.replySize))
+	s.buffer = make([]byte, max(readBufferSize, 2*slices.Max(s.sizes)))
 	return nil
 }
 
-// probe makes one request and reads the whole answer.
+// probe makes requests until one of each weight was answered, and reads the whole answers.
 func (s *stream) probe(k *kind) error {
 	if err := s.conn.SetDeadline(time.Now().Add(lostAfter)); err != nil {
 		return err
 	}
-	if err := s.send(1); err != nil {
-		return err
+	for range s.ends {
+		if err := s.send(1); err != nil {
+			return err
+		}
+		frame, err := readReply(s.conn)
+		if err != nil {
+			return err
+		}
+		if err := checkReply(k, frame); err != nil {
+			return err
+		}
+		if !slices.Contains(s.sizes, len(frame)) {
+			s.sizes = append(s.sizes, len(frame))
+		}
+		if len(s.sizes) == len(s.weights) {
+			break
+		}
 	}
-	frame, err := readReply(s.conn)
-	if err != nil {
-		return err
-	}
-	s.replySize = len(frame)
-	return checkReply(k, frame)
+	return nil
 }
 
 // send sends the next n requests, in one write unless they start again from the first.
@@ -100,7 +110,7 @@ func (s *stream) receive() (replies int, err error) {
 		return 0, err
 	}
 	s.filled += n
-	replies, counted, err := countReplies(s.buffer[:s.filled], s.replySize)
+	replies, counted, err := countReplies(s.buffer[:s.filled], s.sizes)
 	s.filled = copy(s.buffer, s.buffer[counted:s.filled])
 	return replies, err
 }
