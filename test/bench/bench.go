@@ -88,7 +88,7 @@ func (b *bench) runGroup(group []operation, r *report) (err error) {
 			return err
 		}
 	}
-	base, err := newFloor(k, b.routing(), b.records)
+	base, err := b.newFloor(k)
 	if err != nil {
 		return err
 	}
@@ -103,12 +103,22 @@ func (b *bench) runGroup(group []operation, r *report) (err error) {
 			return err
 		}
 		for i, c := range contenders {
-			if err := r.add(summarize(c.name(), callers, rounds[i], rounds[0])); err != nil {
+			line := summarize(c.name(), callers, rounds[i], rounds[0])
+			line.MegabytesPerSecond = line.PerSecond * number(base.bytesPerOperation()/1e6)
+			if err := r.add(line); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// newFloor makes the floor for operations of a kind.
+func (b *bench) newFloor(k *kind) (base, error) {
+	if k.newFloor != nil {
+		return k.newFloor(b)
+	}
+	return newFloor(k, b.routing(), b.records)
 }
 
 // callersOf returns the numbers of callers that operations of a kind are measured with.
@@ -123,6 +133,9 @@ func (b *bench) callersOf(k *kind) []int {
 func (b *bench) routing() pegasus.TableSnapshot { return b.client.Snapshot().Tables[0] }
 
 func (b *bench) contender(op operation) contender {
+	if op.scanner != nil {
+		return &scanning{scanner: op.scanner(b), title: op.name}
+	}
 	return &callers{operation: op, table: b.table, records: b.records, deadline: b.settings.deadline}
 }
 

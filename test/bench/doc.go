@@ -17,6 +17,18 @@
 // Against it run Get, AppendGet and Set, each called by so many goroutines in a loop, each waiting for
 // its answer. Contexts are context.Background, or with -deadline a new one for each operation.
 //
+// MultiGet and MultiSet, of ten records with one hash key, run in the same way. BatchGet looks up a hundred
+// keys spread over all partitions, for one caller, against the same with Get: one key after the other,
+// and all at once with a goroutine for each. Their floor has one batch under way: a request for each
+// partition, of which as many make an operation. Each of these operations is timed, and the floor's times
+// are of single requests.
+//
+// A scan goes through the whole table, which is filled up to -scan-records before. An operation is a
+// record there; the times are those of whole scans. Its floor receives the same answers, one partition
+// after the other, and reads nothing of them but the context id, which it needs for the next request: it
+// does not work on an answer while the next one is under way, having nothing to do. MB/s counts whole
+// answers.
+//
 // # How it is measured
 //
 // For every number of callers, floor and operations take turns in slices of -duration, in reversed
@@ -32,6 +44,7 @@
 //   - cpu_us_per_op: the median of the CPU time of this process, user and system, garbage collection
 //     included, microseconds.
 //   - allocs_per_op, bytes_per_op: the median of what this process allocated.
+//   - mb_per_s: ops_per_s times the bytes that a record takes in the answers, in millions; scans only.
 //   - server_cpu_us_per_op: the median of the CPU time of the server's process.
 //
 // A number that is not available is "-" in the table and null in JSON.

@@ -68,6 +68,9 @@ func locate(table pegasus.TableSnapshot, hash uint64) (wire.GPID, string, error)
 	return gpid, primary, nil
 }
 
+// bytesPerOperation implements base: rates in bytes say nothing about single records.
+func (f *floor) bytesPerOperation() float64 { return notAvailable }
+
 func (f *floor) name() string { return "floor_" + f.kind.name }
 
 func (f *floor) close() error {

@@ -52,7 +52,7 @@ func TestRepliesAreCountedOnce(t *testing.T) {
 		rest := reply(value, 0)[:rapid.IntRange(0, size-1).Draw(t, "rest")]
 		lengths := rapid.SliceOf(rapid.IntRange(1, 2*size)).Draw(t, "lengths")
 		s := &stream{
-			conn:      &pieces{data: append(data, rest...), lengths: lengths},
+			conn:  &pieces{data: append(data, rest...), lengths: lengths},
 			sizes: []int{size}, buffer: make([]byte, 2*size),
 		}
 		total := 0

@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 }
 
 // small are flags for a run that is over at once.
-var small = []string{"-quick", "-duration", "10ms", "-records", "300", "-callers", "1,2,16"}
+var small = []string{"-quick", "-duration", "10ms", "-records", "300", "-scan-records", "5000", "-callers", "1,2,16"}
 
 // outcome is what a run of the command left.
 type outcome struct {
@@ -65,7 +65,7 @@ func TestWholeRun(t *testing.T) {
 		slices.Repeat([]string{"floor_set", "set"}, 3),
 		slices.Repeat([]string{"floor_multi_get", "multi_get"}, 3),
 		slices.Repeat([]string{"floor_multi_set", "multi_set"}, 3),
-		[]string{"floor_batch_get", "batch_get", "get_100_in_turn", "get_100_at_once"},
+		[]string{"floor_batch_get", "batch_get", "get_100_in_turn", "get_100_at_once", "floor_scan", "scan"},
 	), got)
 	require.Contains(t, o.stderr.String(), "machine")
 	require.Contains(t, o.stderr.String(), "of the floor's")

@@ -20,6 +20,14 @@ type contender interface {
 	workers(callers int, duration time.Duration) ([]worker, error)
 }
 
+// base is a contender that the others are compared with.
+type base interface {
+	contender
+	// bytesPerOperation returns the bytes that an operation receives, if that matters.
+	bytesPerOperation() float64
+	close() error
+}
+
 // worker is the part of a contender that runs in one goroutine.
 type worker interface {
 	// run works until stop, and returns the number of operations that succeeded: at least one, or an

@@ -18,6 +18,8 @@ type kind struct {
 	// perOperation is how many requests come to one operation, for so many partitions; nil means one.
 	perOperation func(partitions int) int
 	status       func(result []byte) (wire.Status, error)
+	// newFloor makes the floor, if it is not the one that sends requests.
+	newFloor func(b *bench) (base, error)
 	// callers are the numbers of callers to measure with; nil means those of the flags.
 	callers []int
 }
@@ -52,6 +54,8 @@ type operation struct {
 	kind *kind
 	call func(ctx context.Context, c *caller, r *record) error
 	slow bool // each call is timed, of which reading the clock is no part
+	// scanner makes what runs instead of call.
+	scanner func(b *bench) scanner
 }
 
 var (
@@ -98,6 +102,7 @@ var allOperations = []operation{
 	{name: "batch_get", kind: batchGetKind, call: batchGet, slow: true},
 	{name: "get_100_in_turn", kind: batchGetKind, call: getInTurn, slow: true},
 	{name: "get_100_at_once", kind: batchGetKind, call: getAtOnce, slow: true},
+	{name: "scan", kind: scanKind, scanner: func(b *bench) scanner { return &tableScan{b.table} }},
 }
 
 func get(ctx context.Context, c *caller, r *record) error {

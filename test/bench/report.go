@@ -31,9 +31,10 @@ type column struct {
 }
 
 var columns = []column{
-	{"operation", -10, func(r *row) string { return r.Operation }},
+	{"operation", -15, func(r *row) string { return r.Operation }},
 	{"callers", 7, func(r *row) string { return fmt.Sprint(r.Callers) }},
 	{"ops/s", 11, func(r *row) string { return r.PerSecond.text(0) }},
+	{"MB/s", 6, func(r *row) string { return r.MegabytesPerSecond.text(0) }},
 	{"of floor", 8, func(r *row) string { return (100 * r.FloorRatio).text(1) + "%" }},
 	{"p50 us", 9, func(r *row) string { return r.P50.text(1) }},
 	{"p99 us", 9, func(r *row) string { return r.P99.text(1) }},

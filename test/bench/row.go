@@ -15,7 +15,9 @@ type row struct {
 	Allocations    number `json:"allocs_per_op"`
 	AllocatedBytes number `json:"bytes_per_op"`
 	ServerCPU      number `json:"server_cpu_us_per_op"`
-	floorPerSecond number
+	// MegabytesPerSecond is only available for scans.
+	MegabytesPerSecond number `json:"mb_per_s"`
+	floorPerSecond     number
 }
 
 // summarize makes a row of a contender's slices and the floor's slices of the same rounds.

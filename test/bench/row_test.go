@@ -54,7 +54,7 @@ func TestKeys(t *testing.T) {
 	require.NoError(t, json.Unmarshal(out.Bytes(), &line))
 	require.ElementsMatch(t, []string{
 		"op", "callers", "ops_per_s", "floor_ratio", "p50_us", "p99_us", "p999_us",
-		"cpu_us_per_op", "allocs_per_op", "bytes_per_op", "server_cpu_us_per_op",
+		"cpu_us_per_op", "allocs_per_op", "bytes_per_op", "server_cpu_us_per_op", "mb_per_s",
 	}, slices.Collect(maps.Keys(line)))
 	require.Equal(t, "set", line["op"])
 	require.InDelta(t, 0.9, line["floor_ratio"], 1e-9)

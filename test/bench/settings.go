@@ -21,6 +21,7 @@ type settings struct {
 	rounds      int
 	records     int
 	valueSize   int
+	scanRecords int
 	servers     int
 	deadline    time.Duration
 	json        bool
@@ -35,10 +36,14 @@ const (
 	maxRecords   = 1_000_000
 	maxValueSize = 64 << 10
 	maxServers   = 16
+	maxScanned   = 100_000_000
 )
 
 // quickDuration is the length of a slice with -quick.
 const quickDuration = 100 * time.Millisecond
+
+// quickScanRecords is the number of records in a scan with -quick.
+const quickScanRecords = 20_000
 
 // parseSettings reads the flags. Asked for help, it prints it to output and returns flag.ErrHelp.
 func parseSettings(args []string, output io.Writer) (*settings, error) {
@@ -53,6 +58,7 @@ func parseSettings(args []string, output io.Writer) (*settings, error) {
 	flags.IntVar(&s.rounds, "rounds", 3, "slices of each kind")
 	flags.IntVar(&s.records, "records", 10_000, "number of records")
 	flags.IntVar(&s.valueSize, "value-size", 100, "size of values in bytes")
+	flags.IntVar(&s.scanRecords, "scan-records", 1_000_000, "records in the table, at least, when it is scanned")
 	flags.IntVar(&s.servers, "servers", 1, "replica servers of the cluster that is started")
 	flags.DurationVar(&s.deadline, "deadline", 0, "give each operation a context of its own with this timeout; 0 means none")
 	quick := flags.Bool("quick", false, "run everything once for a moment, to see that it works")
@@ -93,6 +99,9 @@ func shorten(s *settings, flags *flag.FlagSet) {
 	}
 	if !given["rounds"] {
 		s.rounds = 1
+	}
+	if !given["scan-records"] {
+		s.scanRecords = quickScanRecords
 	}
 }
 
@@ -136,6 +145,8 @@ func (s *settings) check() error {
 		return fmt.Errorf("-records: %d is not from the number of callers to %d", s.records, maxRecords)
 	case s.valueSize < 0 || s.valueSize > maxValueSize:
 		return fmt.Errorf("-value-size: %d is not from 0 to %d", s.valueSize, maxValueSize)
+	case s.scanRecords < 0 || s.scanRecords > maxScanned:
+		return fmt.Errorf("-scan-records: %d is not from 0 to %d", s.scanRecords, maxScanned)
 	case s.servers < 1 || s.servers > maxServers:
 		return fmt.Errorf("-servers: %d is not from 1 to %d", s.servers, maxServers)
 	case s.deadline < 0:

@@ -22,6 +22,7 @@ func TestDefaults(t *testing.T) {
 	require.Equal(t, []int{1, 16, 64, 256}, s.callers)
 	require.Equal(t, []string{
 		"get", "append_get", "set", "multi_get", "multi_set", "batch_get", "get_100_in_turn", "get_100_at_once",
+		"scan",
 	}, names(s.operations))
 	require.Equal(t, time.Second, s.duration)
 	require.Equal(t, 3, s.rounds)
@@ -72,6 +73,7 @@ func TestRefusedFlags(t *testing.T) {
 		{[]string{"-records", "1000001"}, "-records"},
 		{[]string{"-value-size", "-1"}, "-value-size"},
 		{[]string{"-value-size", "65537"}, "-value-size"},
+		{[]string{"-scan-records", "-1"}, "-scan-records"},
 		{[]string{"-servers", "0"}, "-servers"},
 		{[]string{"-servers", "17"}, "-servers"},
 		{[]string{"-deadline", "-1s"}, "-deadline"},

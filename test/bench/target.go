@@ -47,7 +47,8 @@ func percent(n number) string { return (100 * n).text(1) + "%" }
 // refilling after a collection allocate in a slice disappears below it.
 const nothing = 0.01
 
-// allTargets are those of a Get of 100 bytes on a machine that nobody else uses.
+// allTargets are those of a Get of 100 bytes, and of a scan of such records, on a machine that nobody else
+// uses.
 var allTargets = []target{
 	{"get", 1, ratio, 0.70},
 	{"get", 64, ratio, 0.60},
@@ -56,6 +57,8 @@ var allTargets = []target{
 	{"get", 64, allocations, 2},
 	{"append_get", 64, allocations, nothing},
 	{"get", 64, tail, 500},
+	{"scan", 1, ratio, 0.60},
+	{"scan", 1, allocations, 1},
 }
 
 func (t *target) concerns(r *row) bool { return r.Operation == t.operation && r.Callers == t.callers }
