@@ -1,0 +1,344 @@
+package model_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/bridle-kv/bridle/pkg/pegasus"
+	"github.com/bridle-kv/bridle/pkg/retry"
+	"github.com/bridle-kv/bridle/pkg/rpc"
+	"github.com/bridle-kv/bridle/test/memnet"
+	"github.com/bridle-kv/bridle/test/onebox"
+)
+
+const (
+	// tick is the time from one step to the next. The servers' clock stands still in between, so that it
+	// does not matter to TTLs at which moment of a step a request is executed.
+	tick = 10 * time.Second
+	// patience is how long an operation may take, several requests included.
+	patience = 5 * time.Second
+	// calm is when all that was started in a step is over: less than a tick, and more than patience.
+	calm = 9 * time.Second
+	// latency is the time from a client to a server or back. Disturbances fall in between.
+	latency = 10 * time.Millisecond
+
+	tableName = "temp"
+)
+
+// machine is a cluster with a client, and what its table may hold by the model.
+type machine struct {
+	*onebox.Cluster
+	table *pegasus.Table
+	// repeats says whether the client may repeat writes in doubt that come to the same.
+	repeats bool
+	// worlds are all that agree with what was seen so far. There are several when an operation in doubt
+	// leaves behind what only a later read can tell.
+	worlds []*world
+	split  split
+	// limited says that servers run out of time within ranges.
+	limited bool
+
+	lent []loan // memory that the client may read during the step
+	kept []loan // memory that belongs to the caller, who holds on to it
+}
+
+// loan is memory, and what it must hold.
+type loan struct {
+	memory []byte
+	want   string
+}
+
+// TestModel compares the client on a cluster with the model.
+func TestModel(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		rapid.SyncTest(t, func(t *rapid.T) {
+			m := newMachine(t)
+			t.Repeat(m.actions())
+			m.atEnd(t)
+		})
+	})
+}
+
+func newMachine(t *rapid.T) *machine {
+	m := &machine{
+		repeats: rapid.Bool().Draw(t, "repeat writes in doubt"),
+	}
+	partitions := 1 << rapid.IntRange(0, 2).Draw(t, "log2 of partitions")
+	time.Sleep(time.Until(time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC))) // bubbles begin before there are expiry times
+	network := memnet.New()
+	cluster, err := onebox.Start(onebox.Config{Network: network, Now: servers})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = cluster.Close() })
+	m.Cluster = cluster
+	for _, node := range append(m.Metas(), m.Replicas()...) {
+		network.SetLatency(node.Address(), latency)
+	}
+	_, err = m.CreateTable(tableName, onebox.TableOptions{Partitions: partitions})
+	require.NoError(t, err)
+	client, err := pegasus.Open(m.MetaAddresses(), pegasus.WithRetryDoubtfulWrites(m.repeats),
+		pegasus.WithRetry(retry.Policy{Jitter: 1e-9}), // next to none, so that a run can be repeated
+		pegasus.WithConnections(rpc.Options{Dial: m.DialContext, SilenceLimit: time.Second, DialTimeout: time.Second}))
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = client.Close() })
+	m.table, err = client.OpenTable(context.Background(), tableName)
+	require.NoError(t, err)
+	sleepUntil(servers().Add(tick))
+	m.worlds = []*world{{now: time.Now().Unix(), records: map[key]record{}}}
+	return m
+}
+
+// servers is the clock of the servers.
+func servers() time.Time { return time.Now().Truncate(tick) }
+
+func sleepUntil(moment time.Time) {
+	time.Sleep(time.Until(moment))
+	synctest.Wait()
+}
+
+// atEnd checks what must be so at the end of a run.
+func (m *machine) atEnd(t *rapid.T) {
+	require.Empty(t, m.Violations(), "the client broke the protocol")
+}
+
+// kind says when an operation may be repeated in doubt.
+type kind int
+
+const (
+	reading  kind = iota // always
+	writing              // if the client's settings allow it
+	counting             // never
+)
+
+// operation is a call of the client, and what it does by the model.
+type operation struct {
+	name string // as in pegasus.Error
+	kind kind
+	// on is the hash of a key that it accesses.
+	on uint64
+	// call makes the call and returns the answer in words. Errors that are answers may be left to
+	// inWords.
+	call func(ctx context.Context) (answer string, err error)
+	// effect applies the operation to a world and returns the answer that belongs to it. What was
+	// answered is given to it because some answers have liberties: if it is one of them, it is returned.
+	effect func(w *world, answered string) (want string)
+}
+
+// run makes one step: an operation, disturbed or not, and the comparison of all that can be seen of it
+// with the worlds.
+func (m *machine) run(t *rapid.T, op operation) {
+	began := time.Now()
+	disturbances := m.drawDisturbances(t, op)
+	excuse := max(m.health(op.kind), disturbances.excuse())
+	end := disturbances.begin(m)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	answer, err := op.call(ctx)
+	cancel()
+	text, answered := inWords(answer, err)
+	t.Logf("%s %s: %s", op.name, time.Since(began), text)
+	end()
+	excuse = max(excuse, m.health(op.kind))
+	sleepUntil(began.Add(calm))
+	if answered {
+		m.agree(t, op, text)
+	} else {
+		m.tolerate(t, op, err, excuse)
+	}
+	m.peek(t)
+	m.returnLoans(t)
+	m.pass(t, began.Add(tick))
+}
+
+// pass lets time pass until the given moment.
+func (m *machine) pass(t *rapid.T, moment time.Time) {
+	sleepUntil(moment)
+	for _, w := range m.worlds {
+		w.now = moment.Unix()
+	}
+	require.Empty(t, m.Violations(), "the client broke the protocol")
+}
+
+// inWords puts an answer in words. Errors are answers if the server executed the operation and refused it
+// for what the table holds, or the client for its arguments; others say nothing about the table.
+func inWords(answer string, err error) (text string, answered bool) {
+	if err == nil {
+		return answer, true
+	}
+	if err == pegasus.ErrNotFound { //nolint:errorlint // it must not be wrapped
+		return "not found", true
+	}
+	var overflow *pegasus.OverflowError
+	if errors.As(err, &overflow) {
+		return fmt.Sprintf("overflow %d + %d", overflow.Value, overflow.Increment), true
+	}
+	for _, known := range []error{
+		pegasus.ErrNotInteger, pegasus.ErrNotCounted, pegasus.ErrInvalidArgument, pegasus.ErrInvalidTTL, pegasus.ErrHashKeyEmpty,
+	} {
+		if errors.Is(err, known) {
+			return known.Error(), true
+		}
+	}
+	return err.Error(), false
+}
+
+// agree keeps the worlds in which the operation has the given answer.
+func (m *machine) agree(t *rapid.T, op operation, answer string) {
+	var agreeing []*world
+	var wants []string
+	for _, w := range m.worlds {
+		after := w.clone()
+		if want := op.effect(after, answer); want == answer {
+			agreeing = append(agreeing, after)
+		} else {
+			wants = append(wants, want)
+		}
+	}
+	if len(agreeing) == 0 {
+		t.Fatalf("%s was answered\n%s\nand should be\n%s", op.name, answer, strings.Join(wants, "\nor "))
+	}
+	m.worlds = distinct(agreeing)
+}
+
+// tolerate is for operations that failed. Those in doubt were executed or not, others were not.
+func (m *machine) tolerate(t *rapid.T, op operation, err error, excuse excuse) {
+	var failure *pegasus.Error
+	require.ErrorAs(t, err, &failure)
+	require.Equal(t, op.name, failure.Operation)
+	inDoubt := failure.Outcome == pegasus.InDoubt
+	repeatable := op.kind == reading || op.kind == writing && m.repeats
+	if excuse == noExcuse || excuse == doubtExcuse && (repeatable || !inDoubt) {
+		t.Fatalf("%s failed without need", op.name) // why is in the log: it differs from run to run
+	}
+	if op.kind == reading || !inDoubt {
+		return
+	}
+	for _, w := range m.worlds {
+		after := w.clone()
+		op.effect(after, "")
+		m.worlds = append(m.worlds, after)
+	}
+	m.worlds = distinct(m.worlds)
+}
+
+// distinct removes worlds that are there already.
+func distinct(worlds []*world) []*world {
+	var kept []*world
+	for _, w := range worlds {
+		if !contains(kept, w) {
+			kept = append(kept, w)
+		}
+	}
+	return kept
+}
+
+func contains(worlds []*world, w *world) bool {
+	for _, other := range worlds {
+		if other.equal(w) {
+			return true
+		}
+	}
+	return false
+}
+
+// peek keeps the worlds that agree with what the servers hold.
+func (m *machine) peek(t *rapid.T) {
+	for _, hash := range hashKeys {
+		for _, sort := range sortKeys {
+			m.peekAt(t, key{hash, sort})
+		}
+	}
+}
+
+func (m *machine) peekAt(t *rapid.T, k key) {
+	value, ok := m.Peek(tableName, []byte(k.hash), []byte(k.sort))
+	var agreeing []*world
+	for _, w := range m.worlds {
+		if want, exists := w.get(k); exists == ok && want.value == string(value) {
+			agreeing = append(agreeing, w)
+		}
+	}
+	if len(agreeing) == 0 {
+		want, exists := m.worlds[0].get(k)
+		t.Fatalf("servers hold %q of %q (%v), and should hold %q (%v) in the first of %d worlds",
+			value, k, ok, want.value, exists, len(m.worlds))
+	}
+	m.worlds = agreeing
+}
+
+// lend returns memory for an argument. The client may read it until the call returns, and not write.
+func (m *machine) lend(text string) []byte {
+	memory := []byte(text)
+	m.lent = append(m.lent, loan{memory, text})
+	return memory
+}
+
+// lendAll is lend for lists.
+func (m *machine) lendAll(texts []string) [][]byte {
+	memory := make([][]byte, len(texts))
+	for i := range texts {
+		memory[i] = m.lend(texts[i])
+	}
+	return memory
+}
+
+// keep holds on to a result, which belongs to the caller.
+func (m *machine) keep(memory []byte) string {
+	text := string(memory)
+	m.kept = append(m.kept, loan{memory, text})
+	return text
+}
+
+// maxKept is how many results are held on to.
+const maxKept = 64
+
+// returnLoans checks that nobody wrote into anybody else's memory, and spoils what was lent.
+func (m *machine) returnLoans(t *rapid.T) {
+	for _, l := range append(m.lent, m.kept...) {
+		if string(l.memory) != l.want {
+			t.Fatalf("%q was changed into %q", l.want, l.memory)
+		}
+	}
+	for _, l := range m.lent {
+		for i := range l.memory {
+			l.memory[i] = 0xEE
+		}
+	}
+	m.lent = nil
+	m.kept = m.kept[max(0, len(m.kept)-maxKept):]
+}
+
+// health says what an operation of the given kind may be excused for in the state that the cluster is in.
+func (m *machine) health(of kind) excuse {
+	if m.Leader() == nil || m.split.hangs() {
+		return anyExcuse
+	}
+	for i := range m.PartitionCount(tableName) {
+		if m.split.waits(i) {
+			continue // its parent serves for it
+		}
+		primary := m.Primary(tableName, i)
+		if primary == nil || !primary.IsAlive() {
+			return anyExcuse
+		}
+		if of != reading && m.liveSecondaries(i) == 0 {
+			return anyExcuse
+		}
+	}
+	return noExcuse
+}
+
+func (m *machine) liveSecondaries(partition int) (live int) {
+	for _, node := range m.Secondaries(tableName, partition) {
+		if node.IsAlive() {
+			live++
+		}
+	}
+	return live
+}
