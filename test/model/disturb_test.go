@@ -105,7 +105,8 @@ var disturbances = slices.Concat([]disturbance{
 	}},
 },
 	faults(noExcuse, map[string]onebox.Fault{
-		"late answer": {Delay: 600 * time.Millisecond}, "answer twice": {Duplicate: true}, "answer in pieces": {Chunk: 7},
+		"late answer": {Delay: 600 * time.Millisecond}, "very late answer": {Delay: 2 * time.Second}, "held answer": {Hold: true},
+		"answer twice": {Duplicate: true}, "answer in pieces": {Chunk: 7},
 		"invalid state": {Error: wire.ErrInvalidState}, "not found": {Error: wire.ErrObjectNotFound},
 		"misused": {Error: wire.ErrParentPartitionMisused}, "splitting": {Error: wire.ErrSplitting},
 		"too few members": {Error: wire.ErrNotEnoughMember}, "too much": {Error: wire.ErrCapacityExceeded, ErrorWithBody: true},
@@ -113,12 +114,11 @@ var disturbances = slices.Concat([]disturbance{
 	faults(doubtExcuse, map[string]onebox.Fault{
 		"cut before": {CloseBefore: true}, "cut after": {CloseAfter: true}, "cut within the answer": {Truncate: 60},
 		"garbage": {Garbage: []byte("garbage, and more of it")}, "huge length": {HugeLength: true},
-		"drop request": {DropRequest: true}, "drop answer": {DropReply: true}, "too late answer": {Delay: 2 * time.Second},
-		"wrong sequence": {WrongSequence: true}, "held answer": {Hold: true},
 	}),
 	faults(anyExcuse, map[string]onebox.Fault{
 		"busy": {Error: wire.ErrBusy}, "busy with body": {Error: wire.ErrBusy, ErrorWithBody: true},
 		"unknown error": {Error: "ERR_WHATEVER"}, "no body": {OKWithoutBody: true},
+		"drop request": {DropRequest: true}, "drop answer": {DropReply: true}, "wrong sequence": {WrongSequence: true},
 		"wrong name": {WrongName: "RPC_RRDB_RRDB_WHATEVER"},
 	}),
 )
@@ -157,7 +157,7 @@ func (m *machine) inject(fault onebox.Fault, op operation) (end func(*machine)) 
 func (m *machine) concerns(op operation, r *onebox.Request) bool {
 	count := uint64(m.PartitionCount(tableName))
 	index := uint64(r.Header.GPID.PartitionIndex)
-	return index == op.on%count || index == op.on%max(1, count/2)
+	return r.Header.GPID.AppID == m.appID && (index == op.on%count || index == op.on%max(1, count/2))
 }
 
 // assignPrimaries gives partitions primaries that they were deprived of, as far as there are servers.

@@ -36,6 +36,7 @@ const (
 // machine is a cluster with a client, and what its table may hold by the model.
 type machine struct {
 	*onebox.Cluster
+	appID int32
 	table *pegasus.Table
 	// repeats says whether the client may repeat writes in doubt that come to the same.
 	repeats bool
@@ -81,7 +82,7 @@ func newMachine(t *rapid.T) *machine {
 	for _, node := range append(m.Metas(), m.Replicas()...) {
 		network.SetLatency(node.Address(), latency)
 	}
-	_, err = m.CreateTable(tableName, onebox.TableOptions{Partitions: partitions})
+	m.appID, err = m.CreateTable(tableName, onebox.TableOptions{Partitions: partitions})
 	require.NoError(t, err)
 	client, err := pegasus.Open(m.MetaAddresses(), pegasus.WithRetryDoubtfulWrites(m.repeats),
 		pegasus.WithRetry(retry.Policy{Jitter: 1e-9}), // next to none, so that a run can be repeated
