@@ -124,7 +124,7 @@ var failures = []failure{
 	{
 		name: "write lost on the way", options: []pegasus.Option{pegasus.WithRetryDoubtfulWrites(false)},
 		arrange: disturbed(onebox.Fault{CloseAfter: true}), fail: set,
-		text: `pegasus: set in table "temp" partition 0 (in doubt): node 10.0.1.1:34801: awaiting the answer: read: EOF`,
+		text: `pegasus: set in table "temp" partition 0 (in doubt): node 10.0.1.1:34801: awaiting the answer: read: unexpected EOF`,
 		want: pegasus.Error{Operation: "set", Node: node, Tries: 1, Stage: "awaiting the answer", Outcome: pegasus.InDoubt},
 		as:   []func(error) bool{as[*rpc.CallError]},
 	},

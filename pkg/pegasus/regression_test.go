@@ -2,6 +2,7 @@ package pegasus_test
 
 import (
 	"context"
+	"io"
 	"strings"
 	"sync"
 	"testing"
@@ -143,4 +144,24 @@ func TestCancellation(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A scan whose server closed the connection failed with an error for which errors.Is(err, io.EOF) was
+// true, so that who tested for the end of a scan in that way took half of the records for all of them.
+func TestLostConnectionIsNoEndOfAScan(t *testing.T) {
+	inBubble(t, onebox.Config{}, single, func(t *testing.T, b *box) {
+		b.set("key", "value")
+		scanner, err := b.table.NewScanner([]byte("key"), nil, nil, nil)
+		require.NoError(t, err)
+		defer scanner.Close()
+		remove := b.Primary(tableName, 0).Inject(onebox.Fault{CloseAfter: true})
+		_, err = scanner.Next(b.within(time.Second))
+		require.Error(t, err)
+		require.NotErrorIs(t, err, io.EOF)
+		require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+		remove()
+		record, err := scanner.Next(b.within(time.Second))
+		require.NoError(t, err)
+		require.Equal(t, "value", string(record.Value))
+	})
 }

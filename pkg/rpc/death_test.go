@@ -59,7 +59,7 @@ func TestDeathAfterTheLastAnswer(t *testing.T) {
 		p.write(a.answer())
 		p.close()
 		answered.requireAnswered(t)
-		lost.requireFailed(t, StageAwaiting, retry.InDoubt, io.EOF)
+		lost.requireFailed(t, StageAwaiting, retry.InDoubt, io.ErrUnexpectedEOF)
 	})
 }
 
@@ -193,7 +193,7 @@ func TestDeathMovesWaitingCallers(t *testing.T) {
 		p.close()
 		for i, c := range calls {
 			if i < 2 {
-				c.requireFailed(t, StageAwaiting, retry.InDoubt, io.EOF)
+				c.requireFailed(t, StageAwaiting, retry.InDoubt, io.ErrUnexpectedEOF)
 			} else {
 				c.requireAnswered(t)
 			}

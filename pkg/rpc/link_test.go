@@ -49,7 +49,7 @@ func TestDialIsSharedAfterALoss(t *testing.T) {
 		p.close()
 		var again []*background
 		for _, c := range lost {
-			require.ErrorIs(t, c.result(), io.EOF)
+			require.ErrorIs(t, c.result(), io.ErrUnexpectedEOF)
 			again = append(again, r.start(string(c.key)))
 		}
 		for _, c := range again {

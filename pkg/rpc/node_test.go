@@ -277,7 +277,7 @@ func TestNodeStatsOutliveConnections(t *testing.T) {
 				p.next()
 			})
 			r.call("answered")
-			require.ErrorIs(t, r.start("lost").result(), io.EOF)
+			require.ErrorIs(t, r.start("lost").result(), io.ErrUnexpectedEOF)
 			s.stop()
 			stats := r.node.Stats()
 			require.Equal(t, address, stats.Address)
@@ -286,7 +286,7 @@ func TestNodeStatsOutliveConnections(t *testing.T) {
 			require.Equal(t, round, stats.Dials)
 			require.EqualValues(t, round, stats.Epoch)
 			require.Greater(t, stats.Flushes, last.Flushes)
-			require.ErrorIs(t, stats.LastError, io.EOF)
+			require.ErrorIs(t, stats.LastError, io.ErrUnexpectedEOF)
 			last = stats
 		}
 	})

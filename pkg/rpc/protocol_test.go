@@ -95,7 +95,7 @@ func TestProtocolTruncatedFrame(t *testing.T) {
 		synctest.Wait()
 		require.False(t, c.ended())
 		p.close()
-		c.requireFailed(t, StageAwaiting, retry.InDoubt, io.EOF)
+		c.requireFailed(t, StageAwaiting, retry.InDoubt, io.ErrUnexpectedEOF)
 	})
 }
 

@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"fmt"
+	"io"
 
 	"github.com/bridle-kv/bridle/pkg/retry"
 	"github.com/bridle-kv/bridle/pkg/rpc/wire"
@@ -44,7 +45,11 @@ func (r *reader) receive() error {
 	if failure := r.deliver(); failure != nil {
 		return protocolViolation(failure)
 	}
-	if err != nil {
+	switch {
+	case err == io.EOF: //nolint:errorlint // a stream's end is never wrapped
+		// Nobody who looks for the regular end of something must take the loss of a connection for it.
+		return fmt.Errorf("read: %w", io.ErrUnexpectedEOF)
+	case err != nil:
 		return fmt.Errorf("read: %w", err)
 	}
 	return nil

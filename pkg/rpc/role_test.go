@@ -194,7 +194,7 @@ func TestRoleWhileTheConnectionDies(t *testing.T) {
 		end  func(r *rig, p *peer)
 		want error
 	}{
-		"by the server":        {func(_ *rig, p *peer) { p.close() }, io.EOF},
+		"by the server":        {func(_ *rig, p *peer) { p.close() }, io.ErrUnexpectedEOF},
 		"for what it received": {func(_ *rig, p *peer) { p.write(sized(1)) }, ErrProtocol},
 		"by us":                {func(r *rig, _ *peer) { r.close() }, ErrClosed},
 	} {
