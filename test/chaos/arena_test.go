@@ -1,0 +1,237 @@
+package chaos
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/bridle-kv/bridle/pkg/meta"
+	"github.com/bridle-kv/bridle/pkg/pegasus"
+	"github.com/bridle-kv/bridle/pkg/rpc"
+	"github.com/bridle-kv/bridle/test/memnet"
+	"github.com/bridle-kv/bridle/test/onebox"
+)
+
+const (
+	tableName      = "temp"
+	replicaCount   = 4 // one more than a partition has replicas
+	mostMetas      = 5
+	mostPartitions = 16
+)
+
+// arena is a cluster with a table that is disturbed, and the clients that use it.
+type arena struct {
+	*onebox.Cluster
+	t        testing.TB
+	clients  []*pegasus.Client
+	strict   []database // for each client
+	lenient  []database
+	findings findings
+	tally    tally
+}
+
+// newArena starts a cluster, on TCP or in memory, and two clients, whose settings are chosen by the
+// seed. Everything is closed when the test ends, and the cluster then reports what no correct client
+// does.
+func newArena(t testing.TB, seed uint64) *arena {
+	t.Helper()
+	r := rand.New(rand.NewPCG(seed, 1))
+	config := onebox.Config{Replicas: replicaCount, ElectionDelay: 50 * time.Millisecond, NotActiveDelay: 10 * time.Millisecond}
+	if r.IntN(2) == 0 {
+		config.Network = memnet.New()
+	}
+	config.HostNames = r.IntN(3) == 0
+	a := &arena{Cluster: onebox.New(t, config), t: t}
+	a.createTable()
+	for range 2 {
+		a.strict = append(a.strict, a.open(r, pegasus.WithRetryDoubtfulWrites(false)))
+		a.lenient = append(a.lenient, a.open(r))
+	}
+	return a
+}
+
+func (a *arena) createTable() {
+	_, err := a.CreateTable(tableName, onebox.TableOptions{Partitions: 4})
+	require.NoError(a.t, err)
+}
+
+// open returns the table of a new client. Its settings are those of an application that waits less
+// long than the defaults, as the cluster is quicker than real ones.
+func (a *arena) open(r *rand.Rand, options ...pegasus.Option) database {
+	connections := rpc.Options{
+		ConnectionsPerNode: 1 + r.IntN(3), Window: []int{0, 0, 4}[r.IntN(3)],
+		SilenceLimit: 100*time.Millisecond + upTo(r, 200*time.Millisecond), SweepInterval: 5 * time.Millisecond,
+		DialTimeout: 200 * time.Millisecond, Dial: a.DialContext,
+	}
+	options = append(options, pegasus.WithConnections(connections),
+		pegasus.WithDirectory(meta.Options{AskTimeout: 200 * time.Millisecond, BackupDelay: 50 * time.Millisecond}))
+	client, err := pegasus.Open(a.MetaAddresses(), options...)
+	require.NoError(a.t, err)
+	a.t.Cleanup(func() { require.NoError(a.t, client.Close()) })
+	a.clients = append(a.clients, client)
+	table, err := client.OpenTable(a.t.Context(), tableName)
+	require.NoError(a.t, err)
+	return table
+}
+
+// must adds an error that faults do not explain to the findings.
+func (a *arena) must(err error) {
+	if err != nil {
+		a.findings.add("the cluster cannot be disturbed: %v", err)
+	}
+}
+
+// Topology by any number, while the partition count may change.
+
+func (a *arena) replica(any int) *onebox.Node { return a.Replica(any % replicaCount) }
+
+func (a *arena) partition(any int) int { return any % max(a.PartitionCount(tableName), 1) }
+
+// move makes a server primary of a partition, if it can be.
+func (a *arena) move(partition, server int) {
+	_ = a.MovePrimary(tableName, a.partition(partition), server%replicaCount)
+}
+
+func (a *arena) moveAll(server int) {
+	for i := range a.PartitionCount(tableName) {
+		a.move(i, server+i)
+	}
+}
+
+// assign gives a partition a primary, the given server or one that can be.
+func (a *arena) assign(partition, server int) {
+	for i := range replicaCount {
+		if a.AssignPrimary(tableName, partition, (server+i)%replicaCount) == nil {
+			return
+		}
+	}
+}
+
+// electAny makes some meta server that is alive the leader, unless there is one.
+func (a *arena) electAny() {
+	for i := range a.Metas() {
+		if a.Leader() == nil {
+			a.ElectLeader(i)
+		}
+	}
+}
+
+func (a *arena) addMeta() {
+	if len(a.Metas()) < mostMetas {
+		a.AddMeta()
+	}
+}
+
+// mend ends what faults may have left behind because others were in the way.
+func (a *arena) mend() {
+	for _, node := range append(a.Metas(), a.Replicas()...) {
+		node.Blackhole(false)
+		node.Resume()
+		node.Restart()
+	}
+	a.electAny()
+	for i := range a.PartitionCount(tableName) {
+		if a.Primary(tableName, i) == nil {
+			a.assign(i, i)
+		}
+	}
+	_ = a.FinishSplit(tableName) // fails if there is none
+}
+
+// disturb lets the events happen, and returns when all of them are over.
+func (a *arena) disturb(events []event) {
+	var lasting sync.WaitGroup
+	defer a.mend()
+	defer lasting.Wait()
+	began := time.Now()
+	for i := range events {
+		e := &events[i]
+		time.Sleep(time.Until(began.Add(e.at)))
+		end := e.start(a, e)
+		if end == nil {
+			continue
+		}
+		lasting.Go(func() {
+			time.Sleep(e.lasts)
+			end()
+		})
+	}
+}
+
+// think is the longest pause that callers make, so that they do not take all of the machine.
+const think = 4 * time.Millisecond
+
+// run has the workloads going while the events happen, and then checks them.
+func (a *arena) run(seed uint64, events []event, workloads ...workload) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	var working sync.WaitGroup
+	number := 0
+	for _, w := range workloads {
+		for range w.callers() {
+			number++
+			c := a.caller(seed, number)
+			working.Go(func() {
+				for ctx.Err() == nil {
+					w.work(context.Background(), c)
+					time.Sleep(upTo(c.Rand, think))
+				}
+			})
+		}
+	}
+	a.disturb(events)
+	cancel()
+	if !ends(&working, patience) {
+		a.findings.add("operations hang: %s", a.tally.String())
+		return
+	}
+	a.check(seed, workloads)
+}
+
+// caller returns the caller of a number, whose chances follow from the seed.
+func (a *arena) caller(seed uint64, number int) *caller {
+	i := number % len(a.strict)
+	return &caller{
+		Rand: rand.New(rand.NewPCG(seed, uint64(1+number))), number: number,
+		strict: a.strict[i], lenient: a.lenient[i], tally: &a.tally, findings: &a.findings,
+	}
+}
+
+// patience bounds what must not hang, and what must work again after all faults.
+const patience = time.Minute
+
+func (a *arena) check(seed uint64, workloads []workload) {
+	for _, w := range workloads {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		w.check(ctx, a.caller(seed, 0))
+		cancel()
+	}
+	if a.tally.done.Load() < int64(len(workloads)) {
+		a.findings.add("hardly anything was done: %s", a.tally.String())
+	}
+}
+
+// ends waits for a group, for so long at most.
+func ends(group *sync.WaitGroup, patience time.Duration) bool {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		group.Wait()
+	}()
+	select {
+	case <-done:
+		return true
+	case <-time.After(patience):
+		return false
+	}
+}
+
+// replay is the command that has the same faults happen again.
+func replay(seed uint64, length time.Duration) string {
+	return fmt.Sprintf("go test -race -run TestChaos ./test/chaos -seed=%d -seeds=1 -duration=%v", seed, length)
+}
