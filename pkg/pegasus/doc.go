@@ -7,7 +7,8 @@
 //	name, err := table.Get(ctx, []byte("user 1"), []byte("name"))
 //
 // A record is addressed by a hash key, which chooses the partition, and a sort key, by which the
-// records of one hash key are ordered. Either may be empty.
+// records of one hash key are ordered. Either may be empty, the hash key only in operations on single
+// records: those without one are spread over the partitions by their sort keys.
 //
 // # Contexts and time
 //

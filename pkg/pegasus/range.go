@@ -80,21 +80,21 @@ func (s *span) clone() span {
 
 // cut takes records that were read, at least one, out of the range, together with all that lies before
 // them in the direction of reading. It says whether anything can be left. Records that are not in the
-// range would have the reading go on for ever.
+// range would have the reading go on for ever. It keeps no part of the records, which are for the caller.
 func (s *span) cut(records []Record) (left bool, err error) {
 	first, last := records[0].SortKey, records[len(records)-1].SortKey
 	if s.options.Reverse {
 		if len(s.stop) > 0 && !ascending(first, s.stop, s.options.StopInclusive) {
 			return false, fmt.Errorf("%w: sort key %.40q beyond the stop", ErrBadAnswer, first)
 		}
-		s.stop, s.options.StopInclusive = first, false
+		s.stop, s.options.StopInclusive = bytes.Clone(first), false
 		// An empty one would not mean a stop, but nothing is before it either.
 		return ascending(s.start, s.stop, false), nil
 	}
 	if !ascending(s.start, last, !s.options.StartExclusive) {
 		return false, fmt.Errorf("%w: sort key %.40q before the start", ErrBadAnswer, last)
 	}
-	s.start, s.options.StartExclusive = last, true
+	s.start, s.options.StartExclusive = bytes.Clone(last), true
 	return len(s.stop) == 0 || ascending(s.start, s.stop, false), nil
 }
 

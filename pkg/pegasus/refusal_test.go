@@ -235,3 +235,15 @@ func TestDefect36NilOptions(t *testing.T) {
 		}
 	})
 }
+
+// A range has few keys, but they can be large.
+func TestRangeTooLarge(t *testing.T) {
+	if raceDetector {
+		t.Skip("the race detector needs a multiple of that memory")
+	}
+	refusing(t, func(table *pegasus.Table, refused func(operation string, want, err error)) {
+		key := make([]byte, 1<<30/3+1)
+		_, err := table.MultiGetRange(t.Context(), hashKey, key, key, &pegasus.RangeOptions{Filter: pegasus.Filter{Pattern: key}})
+		refused("multi get range", pegasus.ErrTooLarge, err)
+	})
+}
