@@ -69,8 +69,9 @@ const openTable = "open table"
 // Error is the failure of one operation. Use errors.Is and errors.As on it to get at the cause.
 type Error struct {
 	// Operation is the operation's name: "get", "set", "del", "ttl", "exist", "multi get",
-	// "multi get range", "multi get sort keys", "multi set", "multi del", "sort key count", "incr",
-	// "check and set", "check and mutate", "compare exchange", "open table".
+	// "multi get range", "multi get all", "multi get sort keys", "multi set", "multi del",
+	// "sort key count", "incr", "check and set", "check and mutate", "compare exchange", "batch get",
+	// "batch set", "batch del", "scan", "count", "del range", "open table".
 	Operation string
 	// Table is the table's name.
 	Table string

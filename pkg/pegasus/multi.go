@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/bridle-kv/bridle/pkg/retry"
+	"github.com/bridle-kv/bridle/pkg/rpc"
 	"github.com/bridle-kv/bridle/pkg/rpc/wire"
 )
 
@@ -34,17 +36,22 @@ type MultiGetResult struct {
 	Complete bool
 }
 
-// multiGetResult receives the answer to a multi get in memory that will be the caller's.
+// multiGetResult receives the answer to a multi get in memory that will be the caller's. It can be
+// large, so that it is decoded where nobody else has to wait for that.
 type multiGetResult struct {
 	wire.MultiGetResponse
-	metadata *Metadata
+	answer []byte
+	reader wire.Reader
 }
 
-// Decode implements wire.Result.
-func (m *multiGetResult) Decode(r *wire.Reader) {
-	r.Own()
-	m.MultiGetResponse.Decode(r)
-	m.metadata.note(r, &m.Origin, 0)
+// Decode implements wire.Result. It leaves the work to decode.
+func (m *multiGetResult) Decode(r *wire.Reader) { m.answer = r.Detach() }
+
+func (m *multiGetResult) decode() error {
+	if err := wire.DecodeDetached(&m.reader, m.answer, &m.MultiGetResponse); err != nil {
+		return &rpc.ResultError{Err: err}
+	}
+	return nil
 }
 
 // removeResult receives the answer to a multi del.
@@ -140,10 +147,14 @@ func (t *Table) multiGet(ctx context.Context, name string, of limits, metadata *
 	}
 	x := multiGets.begin(name, wire.KeyHash(request.HashKey, nil), true)
 	defer multiGets.end(x)
-	x.arguments, x.result.metadata = request, metadata
+	x.arguments = request
 	if err := t.run(ctx, &x.operation); err != nil {
 		return nil, false, err
 	}
+	if err := x.result.decode(); err != nil {
+		return nil, false, t.failure(&x.operation, judge(err), retry.ErrFinal)
+	}
+	metadata.fill(&x.result.Origin, 0)
 	records = recordsOf(x.result.Records, request.NoValue)
 	if x.result.Status != wire.StatusIncomplete {
 		return records, true, t.verdict(&x.operation, x.result.Status)

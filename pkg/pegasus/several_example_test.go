@@ -76,6 +76,32 @@ func ExampleTable_MultiGetRange() {
 	// --
 }
 
+func ExampleTable_MultiGetAll() {
+	_, users, stop := openUsers()
+	defer stop()
+	ctx := context.Background()
+	visits := []byte("visits of user 1")
+	for day := 1; day <= 5; day++ {
+		_ = users.Set(ctx, visits, fmt.Appendf(nil, "2030-01-%02d", day), nil)
+	}
+
+	latest := users.MultiGetAll(ctx, visits, nil, nil, &pegasus.RangeOptions{Reverse: true})
+	for record, err := range latest {
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Printf("%s\n", record.SortKey)
+		if string(record.SortKey) == "2030-01-03" {
+			break
+		}
+	}
+	// Output:
+	// 2030-01-05
+	// 2030-01-04
+	// 2030-01-03
+}
+
 func ExampleTable_MultiGetSortKeys() {
 	_, users, stop := openUsers()
 	defer stop()
