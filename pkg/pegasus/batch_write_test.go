@@ -277,7 +277,7 @@ func TestBatchesOfClosedTable(t *testing.T) {
 	for name, run := range batchOperations {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, onebox.Config{}, onebox.TableOptions{}, func(t *testing.T, b *box) {
-				b.injectAll(onebox.Fault{Delay: time.Second})
+				b.injectAll(onebox.Fault{Delay: 100 * time.Millisecond})
 				wait := b.inBackground(func() {
 					errs, _ := run(t.Context(), b.table)
 					good := 0
