@@ -183,7 +183,7 @@ type schedule []scheduled
 
 // moments are when disturbances may begin: before the operation, and while its first requests, or the
 // answers to them, are on their way.
-var moments = []time.Duration{0, latency / 2, latency * 3 / 2, latency * 5 / 2, latency * 7 / 2, latency * 13 / 2}
+var moments = []time.Duration{0, latency / 2, latency * 3 / 2, latency * 5 / 2, latency * 7 / 2, latency * 13 / 2, latency * 25 / 2, latency * 45 / 2}
 
 // lengths are how long a disturbance that ends by itself takes: less and more than what connections
 // bear with, less and more than a failover.

@@ -22,11 +22,11 @@ import (
 const (
 	// tick is the time from one step to the next. The servers' clock stands still in between, so that it
 	// does not matter to TTLs at which moment of a step a request is executed.
-	tick = 10 * time.Second
+	tick = 20 * time.Second
 	// patience is how long an operation may take, several requests included.
-	patience = 5 * time.Second
+	patience = 12 * time.Second
 	// calm is when all that was started in a step is over: less than a tick, and more than patience.
-	calm = 9 * time.Second
+	calm = 19 * time.Second
 	// latency is the time from a client to a server or back. Disturbances fall in between.
 	latency = 10 * time.Millisecond
 
@@ -46,6 +46,8 @@ type machine struct {
 	split  split
 	// limited says that servers run out of time within ranges.
 	limited bool
+
+	scans []*scan
 
 	lent []loan // memory that the client may read during the step
 	kept []loan // memory that belongs to the caller, who holds on to it
@@ -121,7 +123,11 @@ const (
 // operation is a call of the client, and what it does by the model.
 type operation struct {
 	name string // as in pegasus.Error
-	kind kind
+	// inner are the names in errors of the operations that it is made of.
+	inner []string
+	kind  kind
+	// excuse is what it may be excused for even if nothing disturbs it.
+	excuse excuse
 	// on is the hash of a key that it accesses.
 	on uint64
 	// call makes the call and returns the answer in words. Errors that are answers may be left to
@@ -130,6 +136,9 @@ type operation struct {
 	// effect applies the operation to a world and returns the answer that belongs to it. What was
 	// answered is given to it because some answers have liberties: if it is one of them, it is returned.
 	effect func(w *world, answered string) (want string)
+	// partly, if not nil, returns the worlds to which the operation may lead when it fails as err says.
+	// By default, it is executed in one step or not at all.
+	partly func(w *world, err error) []*world
 }
 
 // run makes one step: an operation, disturbed or not, and the comparison of all that can be seen of it
@@ -137,7 +146,7 @@ type operation struct {
 func (m *machine) run(t *rapid.T, op operation) {
 	began := time.Now()
 	disturbances := m.drawDisturbances(t, op)
-	excuse := max(m.health(op.kind), disturbances.excuse())
+	excuse := max(op.excuse, m.health(op.kind), disturbances.excuse())
 	end := disturbances.begin(m)
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	answer, err := op.call(ctx)
@@ -154,6 +163,7 @@ func (m *machine) run(t *rapid.T, op operation) {
 	}
 	m.peek(t)
 	m.returnLoans(t)
+	m.look()
 	m.pass(t, began.Add(tick))
 }
 
@@ -163,6 +173,8 @@ func (m *machine) pass(t *rapid.T, moment time.Time) {
 	for _, w := range m.worlds {
 		w.now = moment.Unix()
 	}
+	m.worlds = distinct(m.worlds) // what told them apart may have expired
+	m.look()
 	require.Empty(t, m.Violations(), "the client broke the protocol")
 }
 
@@ -174,6 +186,10 @@ func inWords(answer string, err error) (text string, answered bool) {
 	}
 	if err == pegasus.ErrNotFound { //nolint:errorlint // it must not be wrapped
 		return "not found", true
+	}
+	var batch *pegasus.BatchError
+	if errors.As(err, &batch) {
+		return err.Error(), false
 	}
 	var overflow *pegasus.OverflowError
 	if errors.As(err, &overflow) {
@@ -209,23 +225,54 @@ func (m *machine) agree(t *rapid.T, op operation, answer string) {
 
 // tolerate is for operations that failed. Those in doubt were executed or not, others were not.
 func (m *machine) tolerate(t *rapid.T, op operation, err error, excuse excuse) {
-	var failure *pegasus.Error
-	require.ErrorAs(t, err, &failure)
-	require.Equal(t, op.name, failure.Operation)
-	inDoubt := failure.Outcome == pegasus.InDoubt
 	repeatable := op.kind == reading || op.kind == writing && m.repeats
-	if excuse == noExcuse || excuse == doubtExcuse && (repeatable || !inDoubt) {
-		t.Fatalf("%s failed without need", op.name) // why is in the log: it differs from run to run
+	inDoubt := false
+	for _, failure := range failures(err) {
+		require.Contains(t, append(op.inner, op.name), failure.Operation)
+		doubt := failure.Outcome == pegasus.InDoubt
+		if excuse == noExcuse || excuse == doubtExcuse && (repeatable || !doubt) {
+			t.Fatalf("%s failed without need", op.name) // why is in the log: it differs from run to run
+		}
+		inDoubt = inDoubt || doubt
 	}
-	if op.kind == reading || !inDoubt {
-		return
-	}
+	var worlds []*world
 	for _, w := range m.worlds {
-		after := w.clone()
-		op.effect(after, "")
-		m.worlds = append(m.worlds, after)
+		switch {
+		case op.partly != nil:
+			worlds = append(worlds, op.partly(w, err)...)
+		case op.kind != reading && inDoubt:
+			after := w.clone()
+			op.effect(after, "")
+			worlds = append(worlds, w, after)
+		default:
+			worlds = append(worlds, w)
+		}
 	}
-	m.worlds = distinct(m.worlds)
+	m.worlds = distinct(worlds)
+}
+
+// failures returns the failures behind an error, at least one, that are no answers.
+func failures(err error) []*pegasus.Error {
+	var batch *pegasus.BatchError
+	if !errors.As(err, &batch) {
+		return []*pegasus.Error{failureOf(err)}
+	}
+	var all []*pegasus.Error
+	for _, cause := range batch.Unwrap() {
+		if _, answered := inWords("", cause); !answered {
+			all = append(all, failureOf(cause))
+		}
+	}
+	return all
+}
+
+// failureOf returns the *pegasus.Error that every failure must be.
+func failureOf(err error) *pegasus.Error {
+	var failure *pegasus.Error
+	if !errors.As(err, &failure) {
+		return &pegasus.Error{Operation: fmt.Sprintf("not a failure, but %T", err)}
+	}
+	return failure
 }
 
 // distinct removes worlds that are there already.
