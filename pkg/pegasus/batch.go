@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 
 	"github.com/bridle-kv/bridle/pkg/rpc/wire"
 )
@@ -24,8 +23,9 @@ const (
 // BatchOptions are the rare settings of a batch. A nil *BatchOptions, and fields that are not
 // positive, stand for the defaults.
 type BatchOptions struct {
-	// Concurrency is how many requests of the batch are under way at a time. The batch takes as many
-	// goroutines, the caller's included. Default 16 for BatchGet, 64 for BatchSet and BatchDel.
+	// Concurrency is how many requests of the batch are under way at a time, spread over the servers so
+	// that one which is slow or silent holds up its own items only. The batch takes as many goroutines,
+	// the caller's included. Default 16 for BatchGet, 64 for BatchSet and BatchDel.
 	Concurrency int
 	// ChunkItems is how many items go into one request at most. Default 100. Servers do not limit the
 	// answer to a BatchGet, but the client does: this many of the largest values must fit into
@@ -82,7 +82,9 @@ func (e *BatchError) Error() string {
 	if e.InDoubt > 0 {
 		fmt.Fprintf(&text, " (%d in doubt)", e.InDoubt)
 	}
-	fmt.Fprintf(&text, ", first item %d: %v", e.Failed[0], e.causes[0])
+	if len(e.causes) > 0 {
+		fmt.Fprintf(&text, ", first item %d: %v", e.Failed[0], e.causes[0])
+	}
 	return text.String()
 }
 
@@ -125,40 +127,4 @@ func checkLength(hashKey []byte) error {
 		return fmt.Errorf("%w: %d", ErrHashKeyTooLong, len(hashKey))
 	}
 	return nil
-}
-
-// jobs is a queue that a fixed number of goroutines work off.
-type jobs[T any] struct {
-	mu    sync.Mutex
-	ready []T
-}
-
-// inParallel does all jobs, and those that they lead to, which come last. The caller works with up to
-// most-1 goroutines, which have ended when it returns: none if there is one job.
-func inParallel[T any](ready []T, most int, do func(T) (more []T)) {
-	queue := jobs[T]{ready: ready}
-	var working sync.WaitGroup
-	for range min(most, len(ready)) - 1 {
-		working.Go(func() { queue.work(do) })
-	}
-	queue.work(do)
-	working.Wait()
-}
-
-// work does jobs until there are none. It may leave while others still work: who adds a job comes
-// back for it.
-func (q *jobs[T]) work(do func(T) (more []T)) {
-	var more []T
-	for {
-		q.mu.Lock()
-		q.ready = append(q.ready, more...)
-		if len(q.ready) == 0 {
-			q.mu.Unlock()
-			return
-		}
-		job := q.ready[0]
-		q.ready = q.ready[1:]
-		q.mu.Unlock()
-		more = do(job)
-	}
 }

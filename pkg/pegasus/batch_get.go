@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"math/bits"
 	"slices"
 	"time"
@@ -37,9 +38,12 @@ func (t *Table) BatchGet(ctx context.Context, keys []Key, options *BatchOptions)
 	ctx, cancel := t.client.bound(ctx)
 	defer cancel()
 	b := &batchGet{table: t, keys: keys, results: results, options: options.orDefault(DefaultBatchGetConcurrency)}
+	b.options.ChunkBytes = min(b.options.ChunkBytes, maxKeyBytes)
 	b.deadline, _ = ctx.Deadline()
-	chunks := b.group(t.routing.Load(), b.valid(), b.options.ChunkItems)
-	inParallel(chunks, b.options.Concurrency, func(c *chunk) []*chunk { return b.advance(ctx, c) })
+	for _, c := range b.group(t.routing.Load(), b.valid(), b.options.ChunkItems) {
+		b.lanes.add(c.node, c, false)
+	}
+	b.lanes.work(b.options.Concurrency, func(c *chunk) { b.advance(ctx, c) })
 	return results, t.batchError(batchGetName, len(results), func(i int) error { return results[i].Err })
 }
 
@@ -53,6 +57,7 @@ type batchGet struct {
 	results  []BatchResult
 	options  BatchOptions
 	deadline time.Time
+	lanes    lanes[*chunk]
 }
 
 // batchItem is a key that is to be looked up.
@@ -69,6 +74,7 @@ type batchItem struct {
 type chunk struct {
 	operation
 	routing  *routingVersion
+	node     *rpc.Node // the primary, by that routing; may be nil
 	items    []batchItem
 	keys     wire.BatchGetRequest
 	answer   batchAnswer
@@ -92,8 +98,11 @@ func (b *batchGet) valid() []batchItem {
 	for i := range b.keys {
 		key := &b.keys[i]
 		err := checkLength(key.HashKey)
-		if closed {
+		switch {
+		case closed:
 			err = ErrClosed
+		case len(key.HashKey)+len(key.SortKey) > maxKeyBytes:
+			err = cmp.Or(err, fmt.Errorf("%w: key of %d bytes", ErrTooLarge, len(key.HashKey)+len(key.SortKey)))
 		}
 		if err != nil {
 			b.results[i].Err = b.table.invalid(batchGetName, err)
@@ -104,9 +113,7 @@ func (b *batchGet) valid() []batchItem {
 	return items
 }
 
-// group makes chunks of at most the given number of items, which it brings into another order. The
-// chunks take turns between the partitions: one whose server is slow should not be all that the batch
-// is busy with.
+// group makes chunks of at most the given number of items, which it brings into another order.
 func (b *batchGet) group(routing *routingVersion, items []batchItem, most int) []*chunk {
 	for i := range items {
 		_, p := routing.Value().Locate(items[i].hash)
@@ -115,23 +122,11 @@ func (b *batchGet) group(routing *routingVersion, items []batchItem, most int) [
 	slices.SortFunc(items, func(a, c batchItem) int {
 		return cmp.Or(cmp.Compare(a.partition, c.partition), cmp.Compare(a.index, c.index))
 	})
-	type turn struct {
-		number int
-		chunk  *chunk
-	}
-	var turns []turn
-	for number := 0; len(items) > 0; number++ {
+	var chunks []*chunk
+	for len(items) > 0 {
 		n := b.fitting(items, most)
-		turns = append(turns, turn{number, b.newChunk(routing, items[:n:n])})
-		if n < len(items) && items[n].partition != items[0].partition {
-			number = -1
-		}
+		chunks = append(chunks, b.newChunk(routing, items[:n:n]))
 		items = items[n:]
-	}
-	slices.SortStableFunc(turns, func(a, c turn) int { return cmp.Compare(a.number, c.number) })
-	chunks := make([]*chunk, len(turns))
-	for i := range turns {
-		chunks[i] = turns[i].chunk
 	}
 	return chunks
 }
@@ -158,6 +153,8 @@ func (b *batchGet) newChunk(routing *routingVersion, items []batchItem) *chunk {
 	}
 	c.request = rpc.Request{Method: wire.BatchGet, Arguments: &c.keys, Result: &c.answer, Deadline: b.deadline}
 	c.request.Header.PartitionHash = witness(items)
+	_, p := routing.Value().Locate(items[0].hash)
+	c.node = p.Primary
 	return c
 }
 
@@ -175,24 +172,27 @@ func witness(items []batchItem) uint64 {
 	return hash
 }
 
-// advance makes one try of a chunk and returns what remains to be done. Before it repeats a chunk it
-// waits as any operation does; it leaves that to the end of the queue, where it keeps nobody waiting
-// whose turn comes for the first time.
-func (b *batchGet) advance(ctx context.Context, c *chunk) (remaining []*chunk) {
+// advance makes one try of a chunk. What remains to be done goes back to the lanes; when it comes to be
+// tried again, it waits before as any operation does.
+func (b *batchGet) advance(ctx context.Context, c *chunk) {
 	t := b.table
 	if c.failed != nil {
 		if refused := t.await(ctx, &c.operation, c.patience, c.routing, *c.failed); refused != nil {
 			b.fail(c, t.failure(&c.operation, *c.failed, refused))
-			return nil
+			return
 		}
-		remaining = b.regroup(c)
-		c, remaining = remaining[0], remaining[1:]
+		chunks := b.regroup(c)
+		c = chunks[0]
+		for _, other := range chunks[1:] {
+			b.lanes.add(other.node, other, false)
+		}
 	}
 	c.request.Header.TimeoutMillis = wire.TimeoutMillis(time.Until(c.deadline))
 	err := t.try(ctx, &c.operation, c.routing)
 	if err != nil {
 		c.note(judge(err), &t.client.patience)
-		return append(remaining, c)
+		b.lanes.add(c.node, c, true)
+		return
 	}
 	t.client.settings.Retry.Budget.Success()
 	if err := t.verdict(&c.operation, c.answer.Status); err != nil {
@@ -200,7 +200,6 @@ func (b *batchGet) advance(ctx context.Context, c *chunk) (remaining []*chunk) {
 	} else {
 		b.deliver(c)
 	}
-	return remaining
 }
 
 func (c *chunk) note(failed failedTry, policy *retry.Policy) {

@@ -79,12 +79,13 @@ func (b *batchWrite) run(ctx context.Context, count int, options *BatchOptions) 
 	ctx, cancel := b.table.client.bound(ctx)
 	defer cancel()
 	items, repeated := b.lastOnes(b.valid())
-	inParallel(b.group(items), b.options.Concurrency, func(group []writeItem) [][]writeItem {
+	var groups lanes[[]writeItem]
+	b.group(items, &groups)
+	groups.work(b.options.Concurrency, func(group []writeItem) {
 		err := b.write(ctx, group)
 		for _, item := range group {
 			b.errs[item.index] = err
 		}
-		return nil
 	})
 	for _, s := range repeated {
 		b.errs[s.index] = b.errs[s.by]
@@ -137,18 +138,15 @@ func (b *batchWrite) lastOnes(items []writeItem) (last []writeItem, repeated []s
 			return order
 		}
 		order := bytes.Compare(b.record(a.index).SortKey, b.record(c.index).SortKey)
-		return cmp.Or(order, cmp.Compare(a.index, c.index))
+		return cmp.Or(order, cmp.Compare(c.index, a.index)) // the last one first
 	})
-	last = items[:0]
-	for i, item := range items {
-		if i+1 < len(items) && b.sameKey(item, items[i+1]) {
-			repeated = append(repeated, superseded{index: item.index})
-			continue
+	last = items[:0] // which never overtakes the loop
+	for _, item := range items {
+		if n := len(last); n > 0 && b.sameKey(last[n-1], item) {
+			repeated = append(repeated, superseded{index: item.index, by: last[n-1].index})
+		} else {
+			last = append(last, item)
 		}
-		for j := len(repeated) - 1; j >= 0 && b.sameKey(writeItem{index: repeated[j].index}, item); j-- {
-			repeated[j].by = item.index
-		}
-		last = append(last, item)
 	}
 	slices.SortFunc(last, func(a, c writeItem) int {
 		if order := b.compareHashKeys(a, c); order != 0 {
@@ -172,15 +170,16 @@ func (b *batchWrite) sameKey(a, c writeItem) bool {
 	return bytes.Equal(first.HashKey, second.HashKey) && bytes.Equal(first.SortKey, second.SortKey)
 }
 
-// group cuts the sorted items into those that travel together.
-func (b *batchWrite) group(items []writeItem) [][]writeItem {
-	var groups [][]writeItem
+// group cuts the sorted items into those that travel together. Where they will go is only guessed: each
+// try looks it up.
+func (b *batchWrite) group(items []writeItem, groups *lanes[[]writeItem]) {
+	routing := b.table.routing.Load().Value()
 	for len(items) > 0 {
 		n := b.fitting(items)
-		groups = append(groups, items[:n:n])
+		_, p := routing.Locate(items[0].hash)
+		groups.add(p.Primary, items[:n:n], false)
 		items = items[n:]
 	}
-	return groups
 }
 
 // fitting returns how many of the items, at least one, travel together: those of one hash key and one
