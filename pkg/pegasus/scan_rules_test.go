@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -152,54 +153,38 @@ func TestNegativeContextIDs(t *testing.T) {
 	}
 }
 
-// Answers without a record that passes the filter are no end, and a context lost after them is no reason
-// to begin at the start again.
+// Answers without a record that passes the filter are no end.
 func TestEmptyBatches(t *testing.T) {
-	rows := users(1, 5000)
-	rows[4990].sortKey, rows[2500].sortKey = "499 wanted", "250 wanted"
-	rows = sorted(rows)
-	for _, limit := range []int{0, 600} {
-		inBubble(t, onebox.Config{}, single, func(t *testing.T, b *box) {
-			b.load(rows)
-			o := batches(5)
-			o.SortKeyFilter = pegasus.Filter{Type: pegasus.FilterPostfix, Pattern: []byte("wanted")}
-			b.LimitIterations(limit)
-			if limit > 0 {
-				o.SortKeyFilter.Pattern = nil // so that there is a key to go on after
-			}
-			found := drain(t, b.table.Scan(t.Context(), []byte("user 0"), nil, nil, o))
-			if limit == 0 {
-				require.Len(t, found, 2)
-				require.Greater(t, b.requests(wire.Scan), 500)
-				require.Equal(t, 1, b.requests(wire.GetScanner))
-				return
-			}
-			require.Equal(t, rows, found)
-		})
-	}
-}
-
-// A context lost after an empty batch: what was received before it is not returned again.
-func TestContextLostAfterEmptyBatch(t *testing.T) {
-	rows := users(1, 100)
+	rows := users(1, 3000)
+	rows[2500].sortKey = "250 wanted"
 	inBubble(t, onebox.Config{}, single, func(t *testing.T, b *box) {
 		b.load(rows)
-		answers := atomic.Int64{}
-		b.injectAll(onebox.Fault{Error: "", Match: func(r *onebox.Request) bool {
-			return r.Is(wire.Scan) && answers.Inc() == 4 && false
-		}})
-		o := batches(3)
-		o.SortKeyFilter = pegasus.Filter{Type: pegasus.FilterPostfix, Pattern: []byte("0")}
-		s, err := b.table.NewScanner([]byte("user 0"), nil, nil, o)
-		require.NoError(t, err)
-		found := take(t, s, 4) // the first answer has three
-		for range 3 {
-			b.movePrimaries()
-			found = append(found, take(t, s, 1)...)
+		o := batches(5)
+		o.SortKeyFilter = pegasus.Filter{Type: pegasus.FilterPostfix, Pattern: []byte("wanted")}
+		found := drain(t, b.table.Scan(t.Context(), []byte("user 0"), nil, nil, o))
+		require.Equal(t, []string{"250 wanted"}, suffixes(found))
+		require.Greater(t, b.requests(wire.Scan), 300)
+		require.Equal(t, 1, b.requests(wire.GetScanner))
+	})
+}
+
+// A context is lost after answers without records: what was received before them is not returned again.
+func TestContextLostAfterEmptyBatch(t *testing.T) {
+	rows := users(1, 4000)
+	inBubble(t, onebox.Config{}, single, func(t *testing.T, b *box) {
+		b.load(rows)
+		requests := atomic.Int64{}
+		for _, node := range b.Replicas() {
+			b.t.Cleanup(node.Inject(onebox.Fault{CloseBefore: true, Match: func(r *onebox.Request) bool {
+				return r.Is(wire.Scan) && requests.Inc()%50 == 20
+			}}))
 		}
-		found = append(found, rest(t, s)...)
-		require.Len(t, found, 10)
-		require.Equal(t, found, sorted(append([]row{}, found...)))
+		o := batches(10)
+		o.SortKeyFilter = pegasus.Filter{Type: pegasus.FilterPostfix, Pattern: []byte("00")} // one in ten answers
+		found := drain(t, b.table.Scan(t.Context(), []byte("user 0"), nil, nil, o))
+		require.Len(t, found, 40)
+		require.Equal(t, found, sorted(slices.Clone(found)))
+		require.Greater(t, b.requests(wire.GetScanner), 2)
 	})
 }
 
@@ -476,6 +461,21 @@ func TestScanOfReplacedTable(t *testing.T) {
 			})
 		})
 	}
+}
+
+// That holds for scans of one hash key as well, unless they are over by then.
+func TestHashKeyScanOfReplacedTable(t *testing.T) {
+	withRows(t, 2, users(1, 40), func(t *testing.T, b *box, _ *pegasus.Scanner) {
+		s, err := b.table.NewScanner([]byte("user 0"), nil, nil, batches(10))
+		require.NoError(t, err)
+		take(t, s, 10)
+		require.NoError(t, b.DropTable(tableName))
+		b.create(onebox.TableOptions{Partitions: 2})
+		b.load(users(1, 40))
+		_, err = s.Next(t.Context())
+		require.ErrorIs(t, err, pegasus.ErrTableReplaced)
+		require.Equal(t, "scan", failed(t, err).Operation)
+	})
 }
 
 // While the meta servers are away, a scan of a table fails rather than end incomplete, and can be ended

@@ -117,10 +117,12 @@ func (s *Scanner) turn(ctx context.Context) error {
 	if err == errNoBatch { //nolint:errorlint // it is never wrapped
 		next, err = s.fetch(ctx)
 	}
+	if err == nil || err == io.EOF { //nolint:errorlint // it is never wrapped
+		s.batch, s.used = next, 0
+	}
 	if err != nil {
 		return err
 	}
-	s.batch, s.used = next, 0
 	if !s.options.NoPrefetch && !s.batch.end.over() {
 		s.prefetch(ctx, began)
 	}
