@@ -37,11 +37,13 @@ func withRows(t *testing.T, partitions int, rows []row, test func(t *testing.T, 
 // losses are the ways in which a server comes not to know a context, or the client not to know whether
 // it does.
 var losses = map[string]func(b *box){
-	"forgotten":       func(*box) { pass(6 * time.Minute) },
-	"failover":        func(b *box) { b.movePrimaries() },
-	"restart":         func(b *box) { b.restartAll() },
-	"lost reply":      func(b *box) { b.injectAll(onebox.Fault{Match: onebox.OnMethod(wire.Scan), Times: 1, CloseAfter: true}) },
-	"lost request":    func(b *box) { b.injectAll(onebox.Fault{Match: onebox.OnMethod(wire.Scan), Times: 1, CloseBefore: true}) },
+	"forgotten":  func(*box) { pass(6 * time.Minute) },
+	"failover":   func(b *box) { b.movePrimaries() },
+	"restart":    func(b *box) { b.restartAll() },
+	"lost reply": func(b *box) { b.injectAll(onebox.Fault{Match: onebox.OnMethod(wire.Scan), Times: 1, CloseAfter: true}) },
+	"lost request": func(b *box) {
+		b.injectAll(onebox.Fault{Match: onebox.OnMethod(wire.Scan), Times: 1, CloseBefore: true})
+	},
 	"refused":         func(b *box) { b.injectAll(onebox.Fault{Error: wire.ErrSplitting, Times: 2}) },
 	"refused by name": func(b *box) { b.injectAll(onebox.Fault{Error: wire.ErrInvalidState, Times: 1}) },
 	"out of time":     func(b *box) { b.LimitIterations(25); b.movePrimaries() },

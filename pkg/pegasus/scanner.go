@@ -26,7 +26,8 @@ import (
 // written anew may be returned as it was or as it is. A scan is no snapshot: servers keep one per
 // partition, and only as long as they remember the scan, which is 5 minutes after the last answer.
 //
-// A scan of a table fails with ErrTableReplaced if the table is dropped and made anew. At its end it asks
+// A scan of a table fails with ErrTableReplaced if the table is dropped and made anew, and when the
+// partitions double in number for the fifth time while it is in one partition. At its end it asks
 // a meta server whether partitions were split since it began; if that cannot be answered, Next fails, and
 // may be called again, rather than end a scan that is perhaps not complete.
 //
