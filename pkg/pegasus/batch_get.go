@@ -163,13 +163,14 @@ func (b *batchGet) newChunk(routing *routingVersion, items []batchItem) *chunk {
 // from the partition's index decides when its key has to go; the witness is one that goes first. As
 // long as the server accepts it, all items are where they belong (docs/protocol.md, partition split).
 func witness(items []batchItem) uint64 {
-	hash, agreed := uint64(0), bits.UintSize+1
-	for _, item := range items {
-		if n := bits.TrailingZeros64(item.hash ^ uint64(item.partition)); n < agreed {
-			hash, agreed = item.hash, n
+	agreed := func(item batchItem) int { return bits.TrailingZeros64(item.hash ^ uint64(item.partition)) }
+	first := items[0]
+	for _, item := range items[1:] {
+		if agreed(item) < agreed(first) {
+			first = item
 		}
 	}
-	return hash
+	return first.hash
 }
 
 // advance makes one try of a chunk. What remains to be done goes back to the lanes; when it comes to be
