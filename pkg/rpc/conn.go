@@ -27,6 +27,9 @@ type Request struct {
 	Arguments wire.Arguments
 	// Result receives the answer, on the goroutine that reads the connection.
 	Result wire.Result
+	// Attentive keeps the call from receiving its own answer, which saves a lone caller time but lets
+	// it notice the end of its context up to 5 ms late.
+	Attentive bool
 	// Deadline is the time at which the call fails with context.DeadlineExceeded, to within
 	// Options.SweepInterval. The context may end it earlier, and to the point. Zero means none.
 	Deadline time.Time
@@ -58,6 +61,7 @@ type Conn struct {
 	usable   atomic.Bool   // false once dead or retired: a hint that spares callers the mutex
 	kick     chan struct{} // capacity 1: there is work for an idle writer, or the connection died
 	heard    atomic.Bool   // bytes came since the sweep looked last
+	latency  *latency      // the node's
 	patience *readPatience // the node's
 	onDeath  func(*Conn, error)
 	onDoubt  func(error)     // told once at most, when the node is silent but writes still wait for it
@@ -84,9 +88,9 @@ type Conn struct {
 
 // newConn takes over stream, starts the two goroutines in running, and calls onDeath once when it has
 // died, from a goroutine that is in running too or that closes the pool, before its callers are told.
-func newConn(address string, stream net.Conn, options *Options, patience *readPatience, running *sync.WaitGroup, onDeath func(*Conn, error), onDoubt func(error)) *Conn {
+func newConn(address string, stream net.Conn, options *Options, node *Node, running *sync.WaitGroup, onDeath func(*Conn, error), onDoubt func(error)) *Conn {
 	c := &Conn{
-		address: address, options: options, stream: stream, patience: patience,
+		address: address, options: options, stream: stream, patience: &node.patience, latency: &node.latency,
 		kick: make(chan struct{}, 1), onDeath: onDeath, onDoubt: onDoubt, running: running,
 		callPool: sync.Pool{New: func() any { return &call{done: make(chan struct{}, 1)} }},
 		pending:  newPendingCalls(options.Window),
@@ -112,7 +116,7 @@ func (c *Conn) do(ctx context.Context, request *Request) error {
 	}
 	// Nobody else knows the call now: either it never entered the table, or it was removed and its
 	// finisher has sent its only signal, or we removed it ourselves.
-	pending.result, pending.err = nil, nil
+	pending.result, pending.err, pending.began = nil, nil, time.Time{}
 	c.callPool.Put(pending)
 	return err
 }
@@ -132,6 +136,9 @@ func (c *Conn) enqueue(ctx context.Context, request *Request, pending *call) err
 	}
 	c.appendFrame(request, seq)
 	pending.end = c.queued
+	if c.stats.sent%latencySample == 0 && request.Method.IsRead() {
+		pending.began = time.Now()
+	}
 	c.admitNext()
 	if !c.sweep.armed {
 		c.armSweep()
@@ -139,7 +146,7 @@ func (c *Conn) enqueue(ctx context.Context, request *Request, pending *call) err
 	wake := c.writerIdle
 	c.writerIdle = false
 	alone := wake && c.tryWrite != nil && c.pending.inFlight == 1 && c.crowd <= 1
-	reads := c.takeRole(alone)
+	reads := c.takeRole(alone && !request.Attentive)
 	if alone {
 		c.writeNow()
 		if reads {
@@ -206,6 +213,7 @@ func (c *Conn) await(ctx context.Context, pending *call) error {
 func (c *Conn) givenUp(pending *call, cause error) error {
 	c.sweep.unanswered = true
 	c.stats.abandoned++
+	pending.sample(c.latency) // it would have taken longer still
 	c.dieIfRetired()
 	stage := StageAwaiting
 	if pending.end > c.taken {
@@ -256,6 +264,7 @@ func (c *Conn) die(cause error) {
 		if pending.end > taken {
 			failure.Stage, failure.Outcome = StageQueued, retry.NotSent
 		}
+		pending.sample(c.latency)
 		pending.finish(failure)
 	}
 	for _, w := range waiting {

@@ -78,7 +78,7 @@ func (l *link) join() (*flight, *Conn, error) {
 		return nil, nil, &ConnectError{RetryIn: left, Err: l.failure}
 	}
 	f := &flight{done: make(chan struct{})}
-	if !l.node.pool.spawn(func() { l.dial(f) }) {
+	if !l.node.pool.Go(func() { l.dial(f) }) {
 		return nil, nil, ErrClosed
 	}
 	l.flight = f

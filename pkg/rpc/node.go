@@ -21,6 +21,7 @@ type Node struct {
 	links    []link
 	epoch    atomic.Uint32
 	patience readPatience
+	latency  latency
 
 	mu          sync.Mutex         // guards what follows; never held across I/O
 	conns       map[*Conn]struct{} // alive, retired ones included
@@ -48,6 +49,18 @@ func (n *Node) Address() string { return n.address }
 // Epoch is a number that grows whenever the node gives reason to doubt what is known about it: when a
 // connection to it is lost. Who recorded an older one should ask for news.
 func (n *Node) Epoch() uint32 { return n.epoch.Load() }
+
+// Latency returns the time that the given share of reads takes on this node, 0 to 1, at most a
+// quarter too long: of a sample of those made lately. It is false while too little is known.
+func (n *Node) Latency(share float64) (time.Duration, bool) { return n.latency.quantile(share) }
+
+// Troubled says whether a connection to the node was lost, or could not be made, within the given
+// time.
+func (n *Node) Troubled(within time.Duration) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.lastError != nil && time.Since(n.lastErrorAt) < within
+}
 
 // Call sends a request and waits for its answer, which is decoded into request.Result when Call
 // returns nil. It connects first if need be; callers that need the same connection share one dial.

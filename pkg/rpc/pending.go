@@ -15,6 +15,7 @@ type call struct {
 	slot   int
 	end    uint64 // position of the frame's last byte in the stream of the connection, plus one
 	until  time.Time
+	began  time.Time     // when it entered the table, if it is a sample of the node's latency
 	done   chan struct{} // capacity 1; the finisher sends once, as the last thing it does
 	err    error         // set by the finisher before it sends
 }
@@ -23,6 +24,15 @@ type call struct {
 func (c *call) finish(err error) {
 	c.err = err
 	c.done <- struct{}{}
+}
+
+// sample records the latency of the call, if it is a sample. Calls that are given up count as well:
+// without them slow answers would seem to be rare.
+func (c *call) sample(l *latency) {
+	if !c.began.IsZero() {
+		l.record(time.Since(c.began))
+		c.began = time.Time{}
+	}
 }
 
 // pendingCalls is the table of the calls in flight on one connection. The connection's mutex guards

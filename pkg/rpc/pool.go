@@ -94,8 +94,9 @@ func (p *Pool) shut() []*Conn {
 	return conns
 }
 
-// spawn runs f in a goroutine that Close waits for, unless the pool is closed.
-func (p *Pool) spawn(f func()) bool {
+// Go runs f in a goroutine that Close waits for, and is false if the pool is closed. So f must end
+// soon when calls fail with ErrClosed.
+func (p *Pool) Go(f func()) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
@@ -117,7 +118,7 @@ func (p *Pool) adopt(l *link, stream net.Conn) (*Conn, error) {
 	n := l.node
 	n.mu.Lock() // so that it cannot be buried before it is known
 	defer n.mu.Unlock()
-	conn := newConn(n.address, stream, &p.options, &n.patience, &p.running, l.lost, n.trouble)
+	conn := newConn(n.address, stream, &p.options, n, &p.running, l.lost, n.trouble)
 	n.conns[conn] = struct{}{}
 	return conn, nil
 }

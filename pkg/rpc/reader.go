@@ -151,6 +151,7 @@ func (r *reader) complete(a *arrival) error {
 		a.call.finish(&CallError{Address: r.conn.address, Stage: StageAwaiting, Outcome: retry.InDoubt, Err: cause})
 		return err
 	}
+	a.call.sample(r.conn.latency)
 	a.call.finish(r.interpret(a))
 	return nil
 }

@@ -98,6 +98,7 @@ func (c *Conn) doubt(cause error) {
 		if call := c.pending.slots[i].call; call != nil && call.method.IsRead() {
 			c.pending.giveUp(call)
 			c.stats.abandoned++
+			call.sample(c.latency)
 			reads = append(reads, call)
 		}
 	}

@@ -188,7 +188,7 @@ func TestStressFewGenerations(t *testing.T) {
 func (r *rig) connWithFewGenerations(options *Options, generationBits int) *Conn {
 	stream, err := r.network.DialContext(r.t.Context(), "tcp", address)
 	require.NoError(r.t, err)
-	conn := newConn(address, stream, options, &r.node.patience, &r.pool.running, func(*Conn, error) {}, func(error) {})
+	conn := newConn(address, stream, options, r.node, &r.pool.running, func(*Conn, error) {}, func(error) {})
 	conn.mu.Lock()
 	conn.pending = *tinyTable(options.Window, generationBits)
 	conn.mu.Unlock()
