@@ -16,8 +16,10 @@ import (
 // concurrent use.
 type Client struct {
 	settings Settings
-	opened   time.Time    // on the clock of this client, see now
-	patience retry.Policy // Settings.Retry without the budget, which Table.await spends
+	opened   time.Time     // on the clock of this client, see now
+	patience retry.Policy  // Settings.Retry without the budget, which Table.await spends
+	hedging  *Hedging      // nil: off
+	hedges   *retry.Budget // of hedged reads
 	pool     *rpc.Pool
 	manager  *meta.MetaManager
 	running  sync.WaitGroup // tables being opened
@@ -61,6 +63,9 @@ func Open(metaServers []string, options ...Option) (*Client, error) {
 		pool: pool, manager: manager, tables: make(map[string]*opening),
 	}
 	c.patience.Budget = nil
+	if settings.Hedging != nil {
+		c.hedging, c.hedges = settings.Hedging, settings.Hedging.newBudget()
+	}
 	return c, nil
 }
 

@@ -65,7 +65,8 @@ func (t *Table) try(ctx context.Context, op *operation, routing *routingVersion)
 	op.tries++
 	_, p := routing.Value().Locate(op.request.Header.PartitionHash)
 	op.partition = p
-	if p.Primary == nil {
+	hedged := t.mayHedge(op)
+	if p.Primary == nil && !hedged {
 		return ErrNoPrimary
 	}
 	if !p.Trusted() {
@@ -77,7 +78,15 @@ func (t *Table) try(ctx context.Context, op *operation, routing *routingVersion)
 			return &unpreparedError{err}
 		}
 	}
-	return p.Primary.Call(ctx, &op.request)
+	switch {
+	case !hedged:
+		return p.Primary.Call(ctx, &op.request)
+	case p.Primary != nil:
+		return t.callHedged(ctx, op)
+	case t.callSecondary(ctx, op):
+		return nil
+	}
+	return ErrNoPrimary
 }
 
 // persist repeats an operation after a failed try, until one succeeds, or the failure is final, or

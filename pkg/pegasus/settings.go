@@ -23,6 +23,8 @@ type Settings struct {
 	WarmUp bool
 	// Retry says how often, and with what pauses, operations are repeated.
 	Retry retry.Policy
+	// Hedging sets reads from secondaries; nil: there are none.
+	Hedging *Hedging
 	// Connections are the settings of connections to all servers.
 	Connections rpc.Options
 	// Directory are the settings of the search for meta leaders and routing.
@@ -75,6 +77,17 @@ func WithRetryDoubtfulWrites(allow bool) Option {
 // wait instead of failing with ErrBusy.
 func WithRetry(policy retry.Policy) Option { return func(s *Settings) { s.Retry = policy } }
 
+// WithHedgedReads lets secondaries answer a read when the primary takes long, cannot be reached, or
+// does not exist. It concerns Get, AppendGet, TTL, Exist, MultiGet in all its forms, BatchGet and
+// SortKeyCount, never scans and writes. Default: primaries only.
+//
+// The price is that such an answer may be stale. A secondary learns that a write is committed from the
+// next write, so the last acknowledged write of a partition can stay invisible on it for as long as
+// its group check takes, 100 s by default; while it cannot reach its primary, for longer. So a client
+// may not see its own writes, and a later read may return an older value than an earlier one. Counters
+// and conditions are not affected: they are evaluated by the primary.
+func WithHedgedReads(hedging Hedging) Option { return func(s *Settings) { s.Hedging = &hedging } }
+
 // WithoutWarmUp has OpenTable return as soon as it knows the routing. Default: it first connects to
 // every primary, so that the first operations need not wait for that.
 func WithoutWarmUp() Option { return func(s *Settings) { s.WarmUp = false } }
@@ -120,14 +133,21 @@ func newSettings(options []Option) (Settings, error) {
 			s.Directory.Logger = s.Logger
 		}
 	}
+	var wrong error
+	if s.Hedging != nil {
+		var hedging Hedging
+		hedging, wrong = s.Hedging.withDefaults()
+		s.Hedging = &hedging
+	}
 	return s, errors.Join(
+		wrong,
 		inRange("OperationTimeout", s.OperationTimeout, time.Millisecond, 24*time.Hour),
 		inRange("MaxWriteBytes", s.MaxWriteBytes, 1<<10, 1<<30),
 		s.Retry.Validate(),
 	)
 }
 
-func inRange[T int | time.Duration](name string, value, least, most T) error {
+func inRange[T int | float64 | time.Duration](name string, value, least, most T) error {
 	if value < least || value > most {
 		return fmt.Errorf("pegasus: %s is %v, want %v to %v", name, value, least, most)
 	}

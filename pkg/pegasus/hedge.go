@@ -1,0 +1,229 @@
+package pegasus
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/bridle-kv/bridle/pkg/meta"
+	"github.com/bridle-kv/bridle/pkg/retry"
+	"github.com/bridle-kv/bridle/pkg/rpc"
+	"github.com/bridle-kv/bridle/pkg/rpc/wire"
+)
+
+// Hedging sets reads from secondaries, see [WithHedgedReads]. The zero value of each field means its
+// default.
+type Hedging struct {
+	// Delay is how long the primary may take before a secondary is asked as well. Default: as long as
+	// the share Quantile of its latest reads took, within MinDelay and MaxDelay.
+	Delay time.Duration
+	// Quantile is the share of reads that are not hedged, 0.5 to 0.999. Default 0.95.
+	Quantile float64
+	// MinDelay is the shortest delay that follows from Quantile. Default 1 ms.
+	MinDelay time.Duration
+	// MaxDelay is the longest delay that follows from Quantile, and the delay while too little is known
+	// about a node. Default 100 ms.
+	MaxDelay time.Duration
+	// MaxExtraLoad bounds the reads sent to secondaries, as a share of all reads, 0.001 to 1. Default
+	// 0.05. Reads that the primary cannot have executed do not count.
+	MaxExtraLoad float64
+	// Burst is the number of reads that may be hedged at once before MaxExtraLoad counts, 1 to a
+	// million. Default 100.
+	Burst int
+}
+
+// withDefaults returns the settings with defaults filled in, or what is wrong.
+func (h Hedging) withDefaults() (Hedging, error) {
+	h.Quantile = orDefault(h.Quantile, 0.95)
+	h.MinDelay = orDefault(h.MinDelay, time.Millisecond)
+	h.MaxDelay = orDefault(h.MaxDelay, max(100*time.Millisecond, h.MinDelay))
+	h.MaxExtraLoad = orDefault(h.MaxExtraLoad, 0.05)
+	h.Burst = orDefault(h.Burst, 100)
+	return h, errors.Join(
+		inRange("Hedging.Delay", h.Delay, 0, time.Hour),
+		inRange("Hedging.Quantile", h.Quantile, 0.5, 0.999),
+		inRange("Hedging.MinDelay", h.MinDelay, 10*time.Microsecond, time.Hour),
+		inRange("Hedging.MaxDelay", h.MaxDelay, h.MinDelay, time.Hour),
+		inRange("Hedging.MaxExtraLoad", h.MaxExtraLoad, 0.001, 1),
+		inRange("Hedging.Burst", h.Burst, 1, 1_000_000),
+	)
+}
+
+func orDefault[T comparable](value, byDefault T) T {
+	var zero T
+	if value == zero {
+		return byDefault
+	}
+	return value
+}
+
+// delay returns how long to wait for the answer of a primary.
+func (h *Hedging) delay(primary *rpc.Node) time.Duration {
+	if h.Delay > 0 {
+		return h.Delay
+	}
+	usual, known := primary.Latency(h.Quantile)
+	if !known {
+		return h.MaxDelay
+	}
+	return min(max(usual, h.MinDelay), h.MaxDelay)
+}
+
+// recentTrouble is for how long a secondary is avoided after a connection to it was lost.
+const recentTrouble = 5 * time.Second
+
+// secondary returns a node to hedge with, at random among those that gave no trouble lately, or nil.
+func secondary(p *meta.Partition) *rpc.Node {
+	if len(p.Secondaries) == 0 {
+		return nil
+	}
+	first := rand.IntN(len(p.Secondaries))
+	for i := range p.Secondaries {
+		node := p.Secondaries[(first+i)%len(p.Secondaries)]
+		if node != p.Primary && !node.Troubled(recentTrouble) {
+			return node
+		}
+	}
+	return nil
+}
+
+// mayHedge says whether the operation may be answered by a secondary.
+func (t *Table) mayHedge(op *operation) bool {
+	if t.client.hedging == nil {
+		return false
+	}
+	switch op.request.Method {
+	case wire.Get, wire.TTL, wire.MultiGet, wire.BatchGet, wire.SortKeyCount:
+		return true
+	}
+	return false
+}
+
+// callSecondary sends a read to a secondary for which there is no primary: what no primary executes
+// is no extra load. It is false if there is no secondary, or none that answers.
+func (t *Table) callSecondary(ctx context.Context, op *operation) bool {
+	node := secondary(op.partition)
+	if node == nil || ctx.Err() != nil {
+		return false
+	}
+	if op.partition.Primary == nil {
+		t.routing.Refresh(meta.ReasonNoPrimary) // or reads would go to secondaries for ever
+	}
+	op.request.Header.Backup, op.request.Attentive = true, true
+	op.request.Header.TimeoutMillis = wire.TimeoutMillis(time.Until(op.deadline))
+	err := node.Call(ctx, &op.request)
+	op.request.Header.Backup, op.request.Attentive = false, false
+	return err == nil
+}
+
+// callHedged sends a read to the primary and, if that takes long, to a secondary as well. The first
+// answer counts, and the other call is given up.
+func (t *Table) callHedged(ctx context.Context, op *operation) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	primary := op.partition.Primary
+	h := &hedge{client: t.client, partition: op.partition, request: op.request, ctx: ctx, cancel: cancel}
+	timer := time.AfterFunc(t.client.hedging.delay(primary), h.start)
+	op.request.Attentive = true
+	err := primary.Call(ctx, &op.request)
+	op.request.Attentive = false
+	timer.Stop()
+	answer := h.end()
+	switch {
+	case err == nil:
+		t.client.hedges.Success()
+		return nil
+	case answer != nil:
+		var reader wire.Reader
+		if wire.DecodeDetached(&reader, answer, op.request.Result) == nil {
+			t.client.hedges.Success()
+			return nil
+		}
+	case unreachable(err) && t.callSecondary(ctx, op):
+		return nil
+	}
+	return err
+}
+
+// unreachable says whether a call failed because its node is away, rather than because of what the
+// node said or because the caller's time is over.
+func unreachable(err error) bool {
+	var call *rpc.CallError
+	return errors.As(err, &call) && callRow(call) != final
+}
+
+// hedge is the second call of a read. The first one's goroutine, which owns the operation, makes it
+// and ends it. What a timer may start in between shares nothing with the operation but the arguments,
+// of which it makes a copy before the operation can end, since it may outlive it.
+type hedge struct {
+	client    *Client
+	partition *meta.Partition
+	ctx       context.Context // of both calls
+	cancel    context.CancelFunc
+
+	mu      sync.Mutex
+	request rpc.Request // of the second call
+	over    bool        // the first call has ended
+	answer  []byte      // the result of the second call, if that came first
+}
+
+// start makes the second call if it may. The timer runs it.
+func (h *hedge) start() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.over {
+		return
+	}
+	node := secondary(h.partition)
+	if node == nil || !h.client.hedges.Spend() {
+		return
+	}
+	request, result := h.request, new(detached)
+	request.Header.Backup, request.Attentive = true, true
+	request.Header.TimeoutMillis = wire.TimeoutMillis(time.Until(request.Deadline))
+	request.Arguments = encoded(request.Arguments.AppendField(nil, firstArgument))
+	request.Result = result
+	h.client.pool.Go(func() {
+		if node.Call(h.ctx, &request) == nil {
+			h.answered(result.bytes)
+		}
+	})
+}
+
+// answered ends the first call, if it still waits, and leaves the second one's result for it.
+func (h *hedge) answered(result []byte) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.over {
+		h.answer = result
+		h.cancel()
+	}
+}
+
+// end returns the result of the second call, if there is one. Afterwards nobody touches the operation.
+func (h *hedge) end() []byte {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.over = true
+	return h.answer
+}
+
+// firstArgument is the id of the field that the arguments of every RPC are.
+const firstArgument = 1
+
+// encoded is the argument field of a request, ready for the wire.
+type encoded []byte
+
+// AppendField implements wire.Arguments.
+func (e encoded) AppendField(dst []byte, _ int16) []byte { return append(dst, e...) }
+
+// detached is a result that waits to be decoded.
+type detached struct{ bytes []byte }
+
+// Decode implements wire.Result.
+func (d *detached) Decode(r *wire.Reader) { d.bytes = r.Detach() }
+
+// newBudget returns the tokens of hedged reads.
+func (h *Hedging) newBudget() *retry.Budget { return retry.NewBudget(h.Burst, h.MaxExtraLoad) }
