@@ -8,11 +8,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
 	"github.com/bridle-kv/bridle/pkg/pegasus"
+	"github.com/bridle-kv/bridle/pkg/rpc"
 	"github.com/bridle-kv/bridle/pkg/rpc/wire"
 	"github.com/bridle-kv/bridle/test/onebox"
 )
@@ -91,7 +93,7 @@ func TestMultiGetAll(t *testing.T) {
 func TestMultiGetAllInReverseThroughManyRecords(t *testing.T) {
 	for name, o := range map[string]struct{ count, size int }{"many": {2500, 1}, "large": {600, 20_000}} {
 		t.Run(name, func(t *testing.T) {
-			b := newBox(t, onebox.Config{}, single)
+			b := newBox(t, onebox.Config{}, single, pegasus.WithConnections(rpc.Options{ReadSilenceLimit: time.Minute})) // the cluster is in this process, and may be slow
 			want := b.loadMany("m", o.count, o.size)
 			b.loadMany("z", stretch, 1)
 			options := &pegasus.RangeOptions{Reverse: true, Filter: pegasus.Filter{Type: pegasus.FilterAnywhere, Pattern: []byte("m")}}
