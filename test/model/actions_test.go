@@ -12,7 +12,7 @@ import (
 // actions are the steps that a run is made of.
 func (m *machine) actions() map[string]func(*rapid.T) {
 	return map[string]func(*rapid.T){
-		"get": m.get, "exist": m.exist, "TTL": m.ttl, "set": m.set, "del": m.del, "incr": m.incr,
+		"get": m.get, "exist": m.exist, "ttl": m.ttl, "set": m.set, "del": m.del, "incr": m.incr,
 		"check and set": m.checkAndSet, "check and mutate": m.checkAndMutate, "compare exchange": m.compareExchange,
 		"multi get": m.multiGet, "multi get range": m.multiGetRange, "multi get sort keys": m.multiGetSortKeys,
 		"sort key count": m.sortKeyCount, "multi set": m.multiSet, "multi del": m.multiDel,
