@@ -14,11 +14,10 @@ func (m *machine) actions() map[string]func(*rapid.T) {
 	return map[string]func(*rapid.T){
 		"get": m.get, "exist": m.exist, "ttl": m.ttl, "set": m.set, "del": m.del, "incr": m.incr,
 		"check and set": m.checkAndSet, "check and mutate": m.checkAndMutate, "compare exchange": m.compareExchange,
-		"multi get": m.multiGet, "multi get range": m.multiGetRange, "multi get sort keys": m.multiGetSortKeys,
+		"multi get": m.multiGet, "multi get range": m.multiGetRange, "multi get all": m.multiGetAll, "multi get sort keys": m.multiGetSortKeys,
 		"sort key count": m.sortKeyCount, "multi set": m.multiSet, "multi del": m.multiDel,
 		"batch get": m.batchGet, "batch set": m.batchSet, "batch del": m.batchDel, "del range": m.delRange,
-		"scan": m.scanAtOnce, "count": m.countAtOnce, "open scan": m.openScan, "continue scan": m.continueScan,
-		"resume scan": m.resumeScan, "count scan": m.countScan, "close scan": m.closeScan,
+		"scan": m.scanAtOnce, "count": m.countAtOnce, "long scan": m.longScan, "long scan, again": m.longScan,
 		"wait": m.wait, "heal": m.heal, "limit iterations": m.limitIterations, "default TTL": m.setDefaultTTL,
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"github.com/bridle-kv/bridle/pkg/pegasus"
 	"github.com/bridle-kv/bridle/pkg/retry"
 	"github.com/bridle-kv/bridle/pkg/rpc"
+	"github.com/bridle-kv/bridle/pkg/rpc/wire"
 	"github.com/bridle-kv/bridle/test/memnet"
 	"github.com/bridle-kv/bridle/test/onebox"
 )
@@ -37,8 +39,12 @@ const (
 type machine struct {
 	*onebox.Cluster
 	appID int32
+	// tables are the table's handles of two clients. While one of them works, the other does not hear of
+	// what becomes of partitions.
+	tables []*pegasus.Table
+	// table is the one that is used in this step.
 	table *pegasus.Table
-	// repeats says whether the client may repeat writes in doubt that come to the same.
+	// repeats says whether clients may repeat writes in doubt that come to the same.
 	repeats bool
 	// worlds are all that agree with what was seen so far. There are several when an operation in doubt
 	// leaves behind what only a later read can tell.
@@ -77,7 +83,7 @@ func newMachine(t *rapid.T) *machine {
 	partitions := 1 << rapid.IntRange(0, 2).Draw(t, "log2 of partitions")
 	time.Sleep(time.Until(time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC))) // bubbles begin before there are expiry times
 	network := memnet.New()
-	cluster, err := onebox.Start(onebox.Config{Network: network, Now: servers})
+	cluster, err := onebox.Start(onebox.Config{Network: network, Now: servers, FirstContext: alikeContexts()})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = cluster.Close() })
 	m.Cluster = cluster
@@ -86,16 +92,63 @@ func newMachine(t *rapid.T) *machine {
 	}
 	m.appID, err = m.CreateTable(tableName, onebox.TableOptions{Partitions: partitions})
 	require.NoError(t, err)
+	for range 2 {
+		m.open(t)
+	}
+	m.table = m.tables[0]
+	sleepUntil(servers().Add(tick))
+	m.worlds = []*world{{now: time.Now().Unix(), records: map[key]record{}}}
+	m.load(t)
+	return m
+}
+
+// open opens the table with another client.
+func (m *machine) open(t *rapid.T) {
 	client, err := pegasus.Open(m.MetaAddresses(), pegasus.WithRetryDoubtfulWrites(m.repeats),
 		pegasus.WithRetry(retry.Policy{Jitter: 1e-9}), // next to none, so that a run can be repeated
 		pegasus.WithConnections(rpc.Options{Dial: m.DialContext, SilenceLimit: time.Second, DialTimeout: time.Second}))
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = client.Close() })
-	m.table, err = client.OpenTable(context.Background(), tableName)
+	table, err := client.OpenTable(context.Background(), tableName)
 	require.NoError(t, err)
-	sleepUntil(servers().Add(tick))
-	m.worlds = []*world{{now: time.Now().Unix(), records: map[key]record{}}}
-	return m
+	m.tables = append(m.tables, table)
+}
+
+// load begins some runs with a table that is not empty.
+func (m *machine) load(t *rapid.T) {
+	share := rapid.SampledFrom([]int{0, 3, 1}).Draw(t, "one in so many records exists")
+	if share == 0 {
+		return
+	}
+	var records []pegasus.BatchRecord
+	for i, hash := range hashKeys {
+		for j, sort := range sortKeys {
+			if number := i*len(sortKeys) + j; number%share == 0 {
+				w := write{key{hash, sort}, values[number%len(values)], ttls[number%(len(ttls)-1)], false}
+				records = append(records, pegasus.BatchRecord{
+					HashKey: []byte(hash), SortKey: []byte(sort), Value: []byte(w.value), TTL: w.ttl,
+				})
+				m.worlds[0].write(w)
+			}
+		}
+	}
+	_, err := m.table.BatchSet(context.Background(), records, nil)
+	require.NoError(t, err)
+	m.pass(t, time.Now().Truncate(tick).Add(tick))
+}
+
+// alikeContexts has all replicas begin with the same id for scans, a negative one, until they are started
+// again: whoever mistakes one for another is found out.
+func alikeContexts() func(*onebox.Node, wire.GPID) int64 {
+	var mu sync.Mutex
+	lives := map[string]int64{}
+	return func(server *onebox.Node, gpid wire.GPID) int64 {
+		mu.Lock()
+		defer mu.Unlock()
+		replica := fmt.Sprint(server, gpid)
+		lives[replica]++
+		return lives[replica]<<20 - 1<<40
+	}
 }
 
 // servers is the clock of the servers.
@@ -145,6 +198,7 @@ type operation struct {
 // with the worlds.
 func (m *machine) run(t *rapid.T, op operation) {
 	began := time.Now()
+	m.drawTable(t)
 	disturbances := m.drawDisturbances(t, op)
 	excuse := max(op.excuse, m.health(op.kind), disturbances.excuse())
 	end := disturbances.begin(m)
@@ -165,6 +219,11 @@ func (m *machine) run(t *rapid.T, op operation) {
 	m.returnLoans(t)
 	m.look()
 	m.pass(t, began.Add(tick))
+}
+
+// drawTable chooses one of the clients.
+func (m *machine) drawTable(t *rapid.T) {
+	m.table = m.tables[rapid.IntRange(0, len(m.tables)-1).Draw(t, "client")]
 }
 
 // pass lets time pass until the given moment.
@@ -225,6 +284,7 @@ func (m *machine) agree(t *rapid.T, op operation, answer string) {
 
 // tolerate is for operations that failed. Those in doubt were executed or not, others were not.
 func (m *machine) tolerate(t *rapid.T, op operation, err error, excuse excuse) {
+	require.NotErrorIs(t, err, errSummary)
 	repeatable := op.kind == reading || op.kind == writing && m.repeats
 	inDoubt := false
 	for _, failure := range failures(err) {

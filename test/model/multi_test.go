@@ -92,7 +92,7 @@ func (m *machine) entriesOf(records []pegasus.Record, noValue bool) []entry {
 	for i, r := range records {
 		entries[i] = entry{m.keep(r.SortKey), m.keep(r.Value)}
 		if (r.Value == nil) != noValue {
-			entries[i].value = fmt.Sprintf("%q (nil: %v)", r.Value, r.Value == nil)
+			entries[i].sortKey += fmt.Sprintf(" with %q, nil: %v", r.Value, r.Value == nil)
 		}
 	}
 	return entries
@@ -199,6 +199,35 @@ func (m *machine) pagesOf(all []entry, l *limits, reverse bool, got []page) (pag
 			return pages
 		}
 	}
+}
+
+// multiGetAll reads a range to its end, whatever ends single answers.
+func (m *machine) multiGetAll(t *rapid.T) {
+	hash, s, l := aHashKeyOfSeveral.Draw(t, "hash key"), drawSpan(t), drawLimits(t)
+	reverse := rapid.Bool().Draw(t, "reverse")
+	m.run(t, operation{
+		name: "multi get all", inner: []string{"scan"}, kind: reading, on: hashed(hash), excuse: m.outOfTime(),
+		call: func(ctx context.Context) (string, error) {
+			all := page{complete: true}
+			for r, err := range m.table.MultiGetAll(ctx, m.lend(hash), m.lend(s.start), m.lend(s.stop), m.lendSpan(&s, &l, reverse)) {
+				if err != nil {
+					return "", err
+				}
+				all.entries = append(all.entries, m.entriesOf([]pegasus.Record{r}, l.noValue)...)
+			}
+			return all.inWords(l.noValue), nil
+		},
+		effect: func(w *world, answered string) string {
+			if want, isRefused := refused(answered, emptyHashKey(hash), invalidFilter(s.filter)); isRefused {
+				return want
+			}
+			all := page{entries: w.in(hash, &s), complete: true}
+			if reverse {
+				slices.Reverse(all.entries)
+			}
+			return all.inWords(l.noValue)
+		},
+	})
 }
 
 func (m *machine) multiGetSortKeys(t *rapid.T) {

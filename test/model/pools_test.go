@@ -20,11 +20,11 @@ var (
 
 // values are texts that servers take for numbers, texts that they nearly do, and others.
 var values = []string{
-	"", "0", "1", "-1", "7", "+7", " 12", "\t\n010", "0x1F", "-0Xa", "00", "9223372036854775807", "-9223372036854775808",
+	"", "9223372036854775807", "1", "-9223372036854775808", "0", "-1", "+7", " 12", "\t\n010", "0x1F", "-0Xa", "00",
 	"9223372036854775808", "0x", "08", "1 ", "1\x00", " ", "-", "--1", "a", "ab", "\xff", "a\xffb", strings.Repeat("long ", 100),
 }
 
-var increments = []int64{1, 0, -1, 7, -12, 1<<63 - 1, -1 << 63}
+var increments = []int64{1, 1<<63 - 1, -1 << 63, 0, -1, 7}
 
 // ttls are such that records expire at ticks and between them, now or after some, and one is invalid.
 var ttls = []time.Duration{
