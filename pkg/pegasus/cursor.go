@@ -52,14 +52,8 @@ const (
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 func appendCursor(dst []byte, of *scope, at *walk) []byte {
-	flags := uint64(0)
-	for flag, set := range map[uint64]bool{
-		flagWhole: of.whole, flagStart: of.startInclusive, flagStop: of.stopInclusive, flagActive: at.active,
-	} {
-		if set {
-			flags |= flag
-		}
-	}
+	flags := flagIf(flagWhole, of.whole) | flagIf(flagStart, of.startInclusive) |
+		flagIf(flagStop, of.stopInclusive) | flagIf(flagActive, at.active)
 	dst = append(dst, cursorVersion)
 	dst = binary.AppendUvarint(dst, flags)
 	dst = binary.AppendUvarint(dst, uint64(of.appID))
@@ -77,6 +71,13 @@ func appendCursor(dst []byte, of *scope, at *walk) []byte {
 		}
 	}
 	return binary.BigEndian.AppendUint32(dst, crc32.Checksum(dst, castagnoli))
+}
+
+func flagIf(flag uint64, set bool) uint64 {
+	if set {
+		return flag
+	}
+	return 0
 }
 
 func appendPart(dst []byte, p *part) []byte {

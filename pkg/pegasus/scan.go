@@ -16,7 +16,7 @@ import (
 // Errors of scans, to be compared with errors.Is. They stand behind an [*Error].
 var (
 	// ErrTableReplaced means that the table was dropped, and one of the same name made, while it was
-	// scanned.
+	// scanned by a Scanner, or before one of several TableScanners, or one that was resumed, has begun.
 	ErrTableReplaced = errors.New("the table was dropped and made anew")
 	// ErrScannerClosed means that a Scanner was used after its Close.
 	ErrScannerClosed = errors.New("scanner closed")
@@ -180,7 +180,9 @@ func (t *Table) NewScanner(hashKey, startSortKey, stopSortKey []byte, options *S
 	if err != nil {
 		return nil, t.invalid(scanName, err)
 	}
-	return t.newScanner(scanName, of, &o, walk{todo: []part{newPart(class{}, nil)}}), nil
+	s := t.newScanner(scanName, of, &o, walk{todo: []part{newPart(class{}, nil)}})
+	s.alone = true
+	return s, nil
 }
 
 func scanOptions(options *ScanOptions) (o ScanOptions, err error) {
@@ -211,14 +213,20 @@ func (t *Table) TableScanners(n int, options *ScanOptions) ([]*Scanner, error) {
 		if i < count%n {
 			size++
 		}
-		todo := make([]part, size)
-		for j := range todo {
-			todo[j] = newPart(class{uint64(count), uint64(first + j)}, nil)
-		}
+		scanners[i] = t.newScanner(scanName, t.tableScope(&o), &o, wholePartitions(first, size, count))
+		scanners[i].alone = n == 1
 		first += size
-		scanners[i] = t.newScanner(scanName, t.tableScope(&o), &o, walk{todo: todo})
 	}
 	return scanners, nil
+}
+
+// wholePartitions is a walk through partitions of a table, of which there are count.
+func wholePartitions(first, size, count int) walk {
+	todo := make([]part, size)
+	for i := range todo {
+		todo[i] = newPart(class{uint64(count), uint64(first + i)}, nil)
+	}
+	return walk{todo: todo}
 }
 
 // Scan returns an iterator over the records that [Table.NewScanner] would find with these arguments. It

@@ -28,7 +28,9 @@ func (s *Scanner) Count(ctx context.Context) (int64, error) {
 	}
 	counter := func() *Scanner {
 		o := ScanOptions{BatchSize: s.options.BatchSize, NoValue: true}
-		return s.table.newScanner(name, s.scope, &o, s.position())
+		c := s.table.newScanner(name, s.scope, &o, s.position())
+		c.alone = s.flight == nil && s.alone // in this order: a prefetch has the fetcher
+		return c
 	}
 	servers := counter()
 	defer servers.Close()

@@ -37,6 +37,9 @@ type fetcher struct {
 	context scanContext
 	sent    bool // the last try was one with the context
 	count   bool // numbers are wanted in place of records
+	// alone says that nothing was received yet, neither by this scan nor by others that belong to it. So
+	// which table it is about is still open: that of the name.
+	alone bool
 
 	getScanner wire.GetScannerRequest
 	scan       wire.ScanRequest
@@ -170,7 +173,7 @@ func (f *fetcher) ask(ctx context.Context) (again bool, err error) {
 		f.forget()
 		return false, err
 	}
-	f.context = scanContext{}
+	f.context, f.alone = scanContext{}, false
 	if err := wire.DecodeDetached(&f.reader, f.answer, &f.response); err != nil {
 		return false, s.table.failure(&f.operation, judge(&rpc.ResultError{Err: err}), retry.ErrFinal)
 	}
@@ -192,7 +195,10 @@ func (f *fetcher) aim(routing *meta.Routing, p *meta.Partition) error {
 		return ErrScannerClosed
 	}
 	if routing.AppID != s.scope.appID {
-		return ErrTableReplaced
+		if !f.alone {
+			return ErrTableReplaced
+		}
+		f.adopt(routing)
 	}
 	f.forget()
 	f.sent = f.context.place == place{p.Primary, p.GPID}
@@ -213,6 +219,16 @@ func (f *fetcher) aim(routing *meta.Routing, p *meta.Partition) error {
 	start.OnlyCount = flag(f.count)
 	f.request.Method, f.request.Arguments = wire.GetScanner, start
 	return nil
+}
+
+// adopt has a scan that has not begun be one of the table that there is now.
+func (f *fetcher) adopt(routing *meta.Routing) {
+	f.scanner.scope.appID = routing.AppID
+	if f.scanner.scope.whole { // the request is for the first partition of either table
+		count := len(routing.Partitions)
+		f.walk = wholePartitions(0, count, count)
+		f.walk.begin()
+	}
 }
 
 // forget drops a context that a failed try may have used up.

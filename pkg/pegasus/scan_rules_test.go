@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"testing"
 	"time"
@@ -407,8 +408,9 @@ func TestScanIsCheap(t *testing.T) {
 	})
 }
 
-// The errors of scans are those of other operations, and none of them ends the scan.
-func TestScanErrors(t *testing.T) {
+// TestDefect31ErrorsAreNotFinal has the errors of scans be those of other operations. None of them ends
+// the scan, or makes the next call fail for another reason.
+func TestDefect31ErrorsAreNotFinal(t *testing.T) {
 	rows := users(10, 10)
 	withRows(t, 1, rows, func(t *testing.T, b *box, s *pegasus.Scanner) {
 		found := take(t, s, 10)
@@ -444,7 +446,7 @@ func TestScanRetriesBusy(t *testing.T) {
 // A table made anew is not scanned in the place of the one that was dropped, also if that is found out
 // at the end only.
 func TestScanOfReplacedTable(t *testing.T) {
-	for name, taken := range map[string]int{"before": 0, "in between": 15, "at the end": 40} {
+	for name, taken := range map[string]int{"in between": 15, "at the end": 40} {
 		t.Run(name, func(t *testing.T) {
 			withRows(t, 2, users(1, 40), func(t *testing.T, b *box, s *pegasus.Scanner) {
 				take(t, s, taken)
@@ -477,6 +479,61 @@ func TestHashKeyScanOfReplacedTable(t *testing.T) {
 		_, err = s.Next(t.Context())
 		require.ErrorIs(t, err, pegasus.ErrTableReplaced)
 		require.Equal(t, "scan", failed(t, err).Operation)
+	})
+}
+
+// A client that has not heard of it scans the new table, if it has not begun with the old one.
+func TestScanAfterReplacement(t *testing.T) {
+	rows := users(20, 5)
+	for name, scan := range map[string]func(t *testing.T, b *box){
+		"table": func(t *testing.T, b *box) {
+			require.Equal(t, rows, sorted(drain(t, b.table.ScanTable(t.Context(), nil))))
+		},
+		"hash key": func(t *testing.T, b *box) {
+			require.Len(t, drain(t, b.table.Scan(t.Context(), []byte("user 0"), nil, nil, nil)), 5)
+		},
+		"count": func(t *testing.T, b *box) {
+			count, err := b.table.CountTable(t.Context(), nil)
+			require.NoError(t, err)
+			require.EqualValues(t, len(rows), count)
+		},
+		"del range": func(t *testing.T, b *box) {
+			deleted, err := b.table.DelRange(t.Context(), []byte("user 0"), nil, nil, nil)
+			require.NoError(t, err)
+			require.EqualValues(t, 5, deleted)
+		},
+	} {
+		for _, partitions := range []int{1, 3, 4, 7} {
+			t.Run(fmt.Sprint(name, partitions), func(t *testing.T) {
+				withRows(t, 4, users(1, 40), func(t *testing.T, b *box, _ *pegasus.Scanner) {
+					require.NoError(t, b.DropTable(tableName))
+					b.create(onebox.TableOptions{Partitions: partitions})
+					b.load(rows)
+					scan(t, b)
+				})
+			})
+		}
+	}
+}
+
+// TestDefect33OptionsAreNotWritten has scanners share the caller's options, which stay as they are.
+func TestDefect33OptionsAreNotWritten(t *testing.T) {
+	withRows(t, 2, users(5, 5), func(t *testing.T, b *box, _ *pegasus.Scanner) {
+		options := pegasus.ScanOptions{BatchSize: math.MaxInt, SortKeyFilter: pegasus.Filter{Type: pegasus.FilterPrefix, Pattern: []byte("0")}}
+		shared := options
+		var wait []func()
+		for range 4 {
+			wait = append(wait, b.inBackground(func() {
+				require.Len(t, drain(t, b.table.ScanTable(t.Context(), &shared)), 25)
+				require.Len(t, drain(t, b.table.Scan(t.Context(), []byte("user 0"), nil, nil, &shared)), 5)
+				_, err := b.table.DelRange(t.Context(), []byte("nobody"), nil, nil, &pegasus.DelRangeOptions{SortKeyFilter: shared.SortKeyFilter})
+				require.NoError(t, err)
+			}))
+		}
+		for _, f := range wait {
+			f()
+		}
+		require.Equal(t, options, shared)
 	})
 }
 

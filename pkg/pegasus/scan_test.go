@@ -102,9 +102,9 @@ func suffixes(rows []row) (sortKeys []string) {
 	return sortKeys
 }
 
-// TestScanRanges has the ranges and filters of scans of one hash key; keys of all ones included, where
-// the old client's carry stopped at the length (rows 10 and 48 of its defects).
-func TestScanRanges(t *testing.T) {
+// TestDefect48ScanRanges has the ranges and filters of scans of one hash key; hash keys and patterns of
+// all ones included, beyond which the end of a range lies in the length of the hash key.
+func TestDefect48ScanRanges(t *testing.T) {
 	all := []string{"", "\x00", "a", "ab", "b", "b\xff", "c", "\xff", "\xff\xff", "\xff\xff\xff"}
 	type options = pegasus.ScanOptions
 	prefix := func(pattern string) options {
