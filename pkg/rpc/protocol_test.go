@@ -195,18 +195,36 @@ func allocated() uint64 {
 	return stats.TotalAlloc
 }
 
-// The buffer grows for a large frame and is let go of when it is empty.
-func TestProtocolBufferShrinks(t *testing.T) {
-	r := &reader{buffer: make([]byte, readBufferSize)}
-	for r.end = 1; r.end < 1<<20; r.end = len(r.buffer) {
-		r.makeRoom()
-		require.Zero(t, r.start)
-		require.Greater(t, len(r.buffer), r.end, "there must be room to read")
-	}
-	r.start = r.end
+// empty returns the size of the buffer after a read of n bytes that left nothing over.
+func (r *reader) empty(n int) int {
+	r.start, r.end = n, n
 	r.makeRoom()
-	require.Len(t, r.buffer, readBufferSize)
-	require.Zero(t, r.end)
+	return len(r.buffer)
+}
+
+// The buffer grows for a large frame. It is let go of when it was not needed for some time, and at once
+// if it is very large.
+func TestProtocolBufferShrinks(t *testing.T) {
+	for _, size := range []int{keptBufferSize, 2 * keptBufferSize} {
+		r := &reader{buffer: make([]byte, readBufferSize)}
+		for r.end = 1; len(r.buffer) < size; r.end = len(r.buffer) {
+			r.makeRoom()
+			require.Zero(t, r.start)
+			require.Greater(t, len(r.buffer), r.end, "there must be room to read")
+		}
+		if size > keptBufferSize {
+			require.Equal(t, readBufferSize, r.empty(size))
+			continue
+		}
+		for range 3 {
+			require.Equal(t, size, r.empty(readBufferSize+1))
+			for range smallReads - 1 {
+				require.Equal(t, size, r.empty(readBufferSize))
+			}
+		}
+		require.Equal(t, readBufferSize, r.empty(1))
+		require.Zero(t, r.end)
+	}
 }
 
 // An answer that cannot be decoded fails its own call only.

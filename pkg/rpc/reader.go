@@ -11,6 +11,10 @@ import (
 const (
 	// readBufferSize is what a connection keeps for reading, in bytes.
 	readBufferSize = 64 << 10
+	// keptBufferSize is the size up to which a buffer that has grown is kept for the next answers, until
+	// smallReads in a row have not needed it.
+	keptBufferSize = 1 << 20
+	smallReads     = 64
 	// arrivalBatch is the number of answers that are matched to their calls under one lock.
 	arrivalBatch = 64
 )
@@ -29,6 +33,7 @@ type reader struct {
 	end      int
 	arrivals [arrivalBatch]arrival
 	decoder  wire.Reader
+	small    int  // reads in a row that had no need for the large buffer there is
 	writes   bool // it is the writer, too, until it has called writeForCallers
 	lone     int  // answers in a row that each went to the only call in flight
 }
@@ -170,14 +175,12 @@ func (r *reader) interpret(a *arrival) error {
 }
 
 // makeRoom prepares the buffer for the next read: it moves the rest of an unfinished frame to the
-// front, doubles a buffer that such a frame fills, and lets go of a large one when it is empty. So
+// front, doubles a buffer that such a frame fills, and lets go of a large one that is empty. So
 // memory follows the bytes that came, not the length that a frame announces.
 func (r *reader) makeRoom() {
 	if r.start == r.end {
+		r.letGo()
 		r.start, r.end = 0, 0
-		if len(r.buffer) > readBufferSize {
-			r.buffer = make([]byte, readBufferSize)
-		}
 		return
 	}
 	unfinished := r.buffer[r.start:r.end]
@@ -188,4 +191,21 @@ func (r *reader) makeRoom() {
 		return // a large frame that comes in small pieces must not be copied for each of them
 	}
 	r.start, r.end = 0, copy(r.buffer, unfinished)
+}
+
+// letGo replaces a large buffer, which is empty, by one of the usual size: a very large one at once,
+// others after some reads that had no need of it, since large answers mostly come one after the
+// other, as those of a scan do.
+func (r *reader) letGo() {
+	switch {
+	case len(r.buffer) == readBufferSize:
+		return
+	case r.end > readBufferSize:
+		r.small = 0
+	default:
+		r.small++
+	}
+	if len(r.buffer) > keptBufferSize || r.small == smallReads {
+		r.buffer, r.small = make([]byte, readBufferSize), 0
+	}
 }
