@@ -18,7 +18,8 @@ type BatchRecord struct {
 	SortKey []byte
 	// Value may be empty.
 	Value []byte
-	// TTL is the time after which the record expires, as with [WithTTL]; 0 means never.
+	// TTL is the time after which the record expires, as with [WithTTL]. 0 means that it does not, unless
+	// the table has a default TTL.
 	TTL time.Duration
 }
 

@@ -32,7 +32,7 @@ type DelRangeError struct {
 	Deleted int64
 	// NextSortKey is where to go on: a DelRange with this start, not exclusive, and otherwise the same
 	// arguments deletes the rest. It is nil if nothing was deleted, so that only the whole DelRange can
-	// be repeated. Records from it on may have been deleted if Err is in doubt.
+	// be repeated. If Err is of a "multi del" in doubt, records from it on may be deleted.
 	NextSortKey []byte
 	// Err is the cause, an *Error.
 	Err error

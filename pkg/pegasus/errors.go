@@ -31,7 +31,7 @@ var (
 	ErrHashKeyTooLong = wire.ErrHashKeyTooLong
 	// ErrHashKeyEmpty means that an operation on the records of one hash key was given an empty one.
 	// Records without a hash key are spread over the partitions by their sort keys, so that no server
-	// has all of them; only operations on one record reach them.
+	// has all of them; only operations on one record, batches and scans of the table reach them.
 	ErrHashKeyEmpty = errors.New("hash key is empty")
 	// ErrInvalidArgument means that an argument cannot be meant: a list is empty, a limit negative, a
 	// filter or check unknown.
@@ -71,7 +71,8 @@ type Error struct {
 	// Operation is the operation's name: "get", "set", "del", "ttl", "exist", "multi get",
 	// "multi get range", "multi get all", "multi get sort keys", "multi set", "multi del",
 	// "sort key count", "incr", "check and set", "check and mutate", "compare exchange", "batch get",
-	// "batch set", "batch del", "scan", "count", "del range", "open table".
+	// "batch set", "batch del", "scan", "count", "del range", "open table". A DelRange, and sometimes a
+	// MultiGetAll, fails with the name of what it makes use of: "scan", "multi del".
 	Operation string
 	// Table is the table's name.
 	Table string

@@ -19,8 +19,8 @@ import (
 // Where the server finds nothing within its own limits, in a stretch of records that have expired or
 // that the filter does not select, a scanner goes on to the end of the range. Metadata is not filled
 // in by that. In reverse it has to scan all that remains of the range to find its last records, of
-// which it keeps no more than 1000 or 8 MiB at a time: such a range should have a start. See
-// [Table.NewScanner] for what can be read in this way from the beginning.
+// which it keeps no more than 1000 or 8 MiB at a time: such a range should have a start. Where
+// that is to be expected, and ascending order will do, [Table.Scan] is the better choice.
 func (t *Table) MultiGetAll(ctx context.Context, hashKey, startSortKey, stopSortKey []byte, options *RangeOptions) iter.Seq2[Record, error] {
 	given := newSpan(startSortKey, stopSortKey, options)
 	whole, hashKey := given.clone(), bytes.Clone(hashKey)

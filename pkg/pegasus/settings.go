@@ -17,7 +17,8 @@ type Settings struct {
 	OperationTimeout time.Duration
 	// MaxWriteBytes is the largest body of a write request, in bytes.
 	MaxWriteBytes int
-	// RetryDoubtfulWrites allows to repeat a Set, Del, MultiSet or MultiDel whose outcome is in doubt.
+	// RetryDoubtfulWrites allows to repeat a Set, Del, MultiSet or MultiDel whose outcome is in doubt, and
+	// what batches and DelRange make of them.
 	RetryDoubtfulWrites bool
 	// WarmUp has OpenTable connect to every primary of the table before it returns.
 	WarmUp bool
@@ -62,8 +63,8 @@ func WithOperationTimeout(d time.Duration) Option {
 // max_allowed_write_size, which it should follow.
 func WithMaxWriteBytes(n int) Option { return func(s *Settings) { s.MaxWriteBytes = n } }
 
-// WithRetryDoubtfulWrites says whether a Set, Del, MultiSet or MultiDel is repeated when its
-// connection was lost and it may have been executed. Default true: repeating them comes to the same,
+// WithRetryDoubtfulWrites says whether a Set, Del, MultiSet or MultiDel, also as a part of a BatchSet,
+// BatchDel or DelRange, is repeated when its connection was lost and it may have been executed. Default true: repeating them comes to the same,
 // unless the record was written again before both were executed, which undoes that later write: by
 // another client in between, or by this one after the repetition if the server comes to the first only
 // then. Operations that would be applied twice, such as increments, are never repeated.
