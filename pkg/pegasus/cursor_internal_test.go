@@ -117,3 +117,44 @@ func safe(t *testing.T, of *scope, at *walk) {
 	}
 	_ = s.walk.settle(1 << 20)
 }
+
+// TestMadeUpCursors has cursors with the right checksum that no Scanner has, of which some would have
+// servers abort or the scan go wrong.
+func TestMadeUpCursors(t *testing.T) {
+	type edit = func(of *scope, at *walk)
+	hashKeyScan := func(change edit) edit {
+		return func(of *scope, at *walk) {
+			*of = scope{appID: 1, start: []byte("\x00\x01ha"), stop: []byte("\x00\x01i"), startInclusive: true}
+			*at = walk{active: true, part: newPart(class{}, nil)}
+			change(of, at)
+		}
+	}
+	for name, change := range map[string]edit{
+		"class of no modulus":       func(_ *scope, at *walk) { at.part.modulus, at.part.remainder = 0, 0 },
+		"remainder too large":       func(_ *scope, at *walk) { at.part.remainder = 4 },
+		"modulus too large":         func(_ *scope, at *walk) { at.part.modulus = maxModulus + 1 },
+		"another range":             func(of *scope, _ *walk) { of.start = []byte("\x00\x01h") },
+		"another end":               func(of *scope, _ *walk) { of.stop = []byte("\x00\x01h") },
+		"unknown filter":            func(of *scope, _ *walk) { of.sortKeys.Type = 4 },
+		"filter pattern too long":   func(of *scope, _ *walk) { of.hashKeys.Pattern = make([]byte, wire.MaxHashKeyLength+1) },
+		"position is no key":        func(_ *scope, at *walk) { at.part.after = []byte("\x00\x02h") },
+		"empty position":            func(_ *scope, at *walk) { at.part.after = []byte{} },
+		"empty start":               hashKeyScan(func(of *scope, _ *walk) { of.start = []byte{} }),
+		"no start":                  hashKeyScan(func(of *scope, _ *walk) { of.start = nil }),
+		"no stop":                   hashKeyScan(func(of *scope, _ *walk) { of.stop = nil }),
+		"no hash key":               hashKeyScan(func(of *scope, _ *walk) { of.start = []byte("\x00\x00h") }),
+		"hash key filter":           hashKeyScan(func(of *scope, _ *walk) { of.hashKeys.Type = FilterPrefix }),
+		"position in another":       hashKeyScan(func(_ *scope, at *walk) { at.part.after = []byte("\x00\x01i") }),
+		"part of a hash key":        hashKeyScan(func(_ *scope, at *walk) { at.part.modulus = 2 }),
+		"two parts of a hash key":   hashKeyScan(func(_ *scope, at *walk) { at.todo = []part{at.part} }),
+		"done part of a hash key":   hashKeyScan(func(_ *scope, at *walk) { at.done = []part{at.part} }),
+		"many parts of a hash key":  hashKeyScan(func(_ *scope, at *walk) { *at = walk{todo: []part{at.part, at.part}} }),
+		"split key of another part": hashKeyScan(func(_ *scope, at *walk) { at.part.moved[0] = []byte("\x00\x01g") }),
+	} {
+		of := scope{appID: 1, whole: true, start: firstKey, stop: endKey, startInclusive: true}
+		at := walk{active: true, part: newPart(class{4, 1}, nil)}
+		change(&of, &at)
+		_, _, err := decodeCursor(appendCursor(nil, &of, &at))
+		require.ErrorIs(t, err, ErrCursor, name)
+	}
+}
