@@ -104,7 +104,7 @@ func TestDocumentIsComplete(t *testing.T) {
 		}
 	}
 	for _, name := range errorNames(t) {
-		require.Contains(t, text, "`"+name+"`", "an error of the package")
+		require.True(t, strings.Contains(text, "`"+name+"`"), "%s is not described", name)
 	}
 }
 
@@ -135,6 +135,22 @@ func errorNames(t *testing.T) (names []string) {
 	require.Contains(t, names, "ErrNotFound")
 	require.Contains(t, names, "*StatusError")
 	return names
+}
+
+// TestDocumentLinks makes sure that links within the document lead somewhere.
+func TestDocumentLinks(t *testing.T) {
+	text := readDocument(t)
+	anchors := make(map[string]bool)
+	for _, heading := range regexp.MustCompile(`(?m)^##+ (.*)$`).FindAllStringSubmatch(text, -1) {
+		anchor := regexp.MustCompile(`[^a-z0-9 -]`).ReplaceAllString(strings.ToLower(heading[1]), "")
+		anchors[strings.ReplaceAll(anchor, " ", "-")] = true
+	}
+	for _, link := range regexp.MustCompile(`\]\(#([^)]*)\)`).FindAllStringSubmatch(text, -1) {
+		require.Contains(t, anchors, link[1])
+	}
+	for _, link := range regexp.MustCompile(`\]\(([^#):]+)\)`).FindAllStringSubmatch(text, -1) {
+		require.FileExists(t, filepath.Join(filepath.Dir(operationsDocument), link[1]))
+	}
 }
 
 // TestQuotes shows what counts as a quotation.

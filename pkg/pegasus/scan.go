@@ -230,7 +230,7 @@ func wholePartitions(first, size, count int) walk {
 }
 
 // Scan returns an iterator over the records that [Table.NewScanner] would find with these arguments. It
-// can be used any number of times, each time anew. If it yields an error, that ends it, and the record is
+// can be used any number of times, each time anew, and reads its arguments when a loop begins. If it yields an error, that ends it, and the record is
 // empty. Leaving the loop frees the server's memory for the scan. For the time that each step may take,
 // see [Scanner.Next].
 func (t *Table) Scan(ctx context.Context, hashKey, startSortKey, stopSortKey []byte, options *ScanOptions) iter.Seq2[ScanRecord, error] {

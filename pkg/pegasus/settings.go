@@ -64,10 +64,11 @@ func WithOperationTimeout(d time.Duration) Option {
 func WithMaxWriteBytes(n int) Option { return func(s *Settings) { s.MaxWriteBytes = n } }
 
 // WithRetryDoubtfulWrites says whether a Set, Del, MultiSet or MultiDel, also as a part of a BatchSet,
-// BatchDel or DelRange, is repeated when its connection was lost and it may have been executed. Default true: repeating them comes to the same,
-// unless the record was written again before both were executed, which undoes that later write: by
-// another client in between, or by this one after the repetition if the server comes to the first only
-// then. Operations that would be applied twice, such as increments, are never repeated.
+// BatchDel or DelRange, is repeated when its connection was lost and it may have been executed. Default
+// true: repeating them comes to the same, unless the record was written again before both were executed,
+// which undoes that later write: by another client in between, or by this one after the repetition if
+// the server comes to the first only then. Operations that would be applied twice, such as increments,
+// are never repeated.
 func WithRetryDoubtfulWrites(allow bool) Option {
 	return func(s *Settings) { s.RetryDoubtfulWrites = allow }
 }
