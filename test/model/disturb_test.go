@@ -139,7 +139,7 @@ func faults(excuse excuse, of map[string]onebox.Fault) []disturbance {
 func (m *machine) inject(fault onebox.Fault, op operation) (end func(*machine)) {
 	var done atomic.Bool
 	fault.Match = func(r *onebox.Request) bool {
-		return m.concerns(op, r) && done.CompareAndSwap(false, true)
+		return m.isPlace(op, r.Header.GPID) && done.CompareAndSwap(false, true)
 	}
 	var removes []func()
 	for _, node := range m.Replicas() {
@@ -152,12 +152,12 @@ func (m *machine) inject(fault onebox.Fault, op operation) (end func(*machine)) 
 	}
 }
 
-// concerns says whether a request is for the partition of the operation's key, before or after a split.
-// That makes it one request, of those that an operation on several partitions has under way together.
-func (m *machine) concerns(op operation, r *onebox.Request) bool {
+// isPlace says whether a partition is that of the operation's key, before or after a split. Requests to it
+// are one, of those that an operation on several partitions has under way together.
+func (m *machine) isPlace(op operation, gpid wire.GPID) bool {
 	count := uint64(m.PartitionCount(tableName))
-	index := uint64(r.Header.GPID.PartitionIndex)
-	return r.Header.GPID.AppID == m.appID && (index == op.on%count || index == op.on%max(1, count/2))
+	index := uint64(gpid.PartitionIndex)
+	return gpid.AppID == m.appID && (index == op.on%count || index == op.on%max(1, count/2))
 }
 
 // assignPrimaries gives partitions primaries that they were deprived of, as far as there are servers.

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
+	"github.com/bridle-kv/bridle/pkg/meta"
 	"github.com/bridle-kv/bridle/pkg/pegasus"
 	"github.com/bridle-kv/bridle/pkg/retry"
 	"github.com/bridle-kv/bridle/pkg/rpc"
@@ -54,6 +55,9 @@ type machine struct {
 	limited bool
 
 	scans []*scan
+
+	// origin is where the operation of this step tells who has answered it.
+	origin *pegasus.Metadata
 
 	lent []loan // memory that the client may read during the step
 	kept []loan // memory that belongs to the caller, who holds on to it
@@ -105,8 +109,17 @@ func newMachine(t *rapid.T) *machine {
 // open opens the table with another client.
 func (m *machine) open(t *rapid.T) {
 	client, err := pegasus.Open(m.MetaAddresses(), pegasus.WithRetryDoubtfulWrites(m.repeats),
-		pegasus.WithRetry(retry.Policy{Jitter: 1e-9}), // next to none, so that a run can be repeated
-		pegasus.WithConnections(rpc.Options{Dial: m.DialContext, SilenceLimit: time.Second, DialTimeout: time.Second}))
+		// Where pauses are left to chance, they are made so short that chance changes nothing: a run can
+		// be repeated.
+		pegasus.WithRetry(retry.Policy{Jitter: 1e-9}),
+		pegasus.WithDirectory(meta.Options{
+			RetryPause: time.Microsecond, RefreshPause: time.Microsecond, MaxRefreshPause: time.Millisecond,
+			RefreshInterval: 1000 * time.Hour,
+		}),
+		pegasus.WithConnections(rpc.Options{
+			Dial: m.DialContext, SilenceLimit: time.Second, DialTimeout: time.Second,
+			BackoffMin: time.Millisecond, BackoffMax: time.Millisecond,
+		}))
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = client.Close() })
 	table, err := client.OpenTable(context.Background(), tableName)
@@ -186,6 +199,8 @@ type operation struct {
 	// call makes the call and returns the answer in words. Errors that are answers may be left to
 	// inWords.
 	call func(ctx context.Context) (answer string, err error)
+	// tells says that it fills in machine.origin.
+	tells bool
 	// effect applies the operation to a world and returns the answer that belongs to it. What was
 	// answered is given to it because some answers have liberties: if it is one of them, it is returned.
 	effect func(w *world, answered string) (want string)
@@ -199,6 +214,7 @@ type operation struct {
 func (m *machine) run(t *rapid.T, op operation) {
 	began := time.Now()
 	m.drawTable(t)
+	m.origin = new(pegasus.Metadata)
 	disturbances := m.drawDisturbances(t, op)
 	excuse := max(op.excuse, m.health(op.kind), disturbances.excuse())
 	end := disturbances.begin(m)
@@ -212,6 +228,7 @@ func (m *machine) run(t *rapid.T, op operation) {
 	sleepUntil(began.Add(calm))
 	if answered {
 		m.agree(t, op, text)
+		m.checkOrigin(t, op, err)
 	} else {
 		m.tolerate(t, op, err, excuse)
 	}
@@ -219,6 +236,18 @@ func (m *machine) run(t *rapid.T, op operation) {
 	m.returnLoans(t)
 	m.look()
 	m.pass(t, began.Add(tick))
+}
+
+// checkOrigin checks what an operation tells of who has answered it, unless it was refused by the client.
+func (m *machine) checkOrigin(t *rapid.T, op operation, err error) {
+	var refusal *pegasus.Error
+	if errors.As(err, &refusal) && refusal.Outcome == pegasus.NotSent {
+		require.Empty(t, *m.origin)
+	} else if op.tells {
+		require.NotNil(t, m.NodeAt(m.origin.Server), m.origin.Server)
+		require.True(t, m.isPlace(op, m.origin.Partition), "%v", m.origin.Partition)
+		require.Equal(t, op.kind != reading, m.origin.Decree > 0)
+	}
 }
 
 // drawTable chooses one of the clients.

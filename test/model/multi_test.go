@@ -101,10 +101,10 @@ func (m *machine) entriesOf(records []pegasus.Record, noValue bool) []entry {
 func (m *machine) multiGet(t *rapid.T) {
 	hash, sorts, l := aHashKeyOfSeveral.Draw(t, "hash key"), someKeys.Draw(t, "sort keys"), drawLimits(t)
 	m.run(t, operation{
-		name: "multi get", kind: reading, on: hashed(hash),
+		name: "multi get", kind: reading, on: hashed(hash), tells: true,
 		call: func(ctx context.Context) (string, error) {
 			got, err := m.table.MultiGet(ctx, m.lend(hash), m.lendAll(sorts),
-				&pegasus.MultiGetOptions{MaxCount: l.count, MaxBytes: l.bytes, NoValue: l.noValue})
+				&pegasus.MultiGetOptions{MaxCount: l.count, MaxBytes: l.bytes, NoValue: l.noValue, Metadata: m.origin})
 			if err != nil {
 				return "", err
 			}
@@ -134,7 +134,7 @@ func (m *machine) multiGetRange(t *rapid.T) {
 	reverse := rapid.Bool().Draw(t, "reverse")
 	var pages []page
 	m.run(t, operation{
-		name: "multi get range", kind: reading, on: hashed(hash),
+		name: "multi get range", kind: reading, on: hashed(hash), tells: true,
 		call: func(ctx context.Context) (string, error) {
 			start, stop, options := m.lend(s.start), m.lend(s.stop), m.lendSpan(&s, &l, reverse)
 			for {
@@ -163,7 +163,7 @@ func (m *machine) lendSpan(s *span, l *limits, reverse bool) *pegasus.RangeOptio
 	return &pegasus.RangeOptions{
 		StartExclusive: s.startExclusive, StopInclusive: s.stopInclusive,
 		Filter:   pegasus.Filter{Type: s.filter, Pattern: m.lend(s.pattern)},
-		MaxCount: l.count, MaxBytes: l.bytes, NoValue: l.noValue, Reverse: reverse,
+		MaxCount: l.count, MaxBytes: l.bytes, NoValue: l.noValue, Reverse: reverse, Metadata: m.origin,
 	}
 }
 
@@ -237,7 +237,7 @@ func (m *machine) multiGetSortKeys(t *rapid.T) {
 	l.noValue = true
 	var got page
 	m.run(t, operation{
-		name: "multi get sort keys", kind: reading, on: hashed(hash),
+		name: "multi get sort keys", kind: reading, on: hashed(hash), tells: true,
 		call: func(ctx context.Context) (string, error) {
 			options := m.lendSpan(&s, &l, reverse)
 			options.NoValue = false // it means nothing
@@ -263,9 +263,9 @@ func (m *machine) multiGetSortKeys(t *rapid.T) {
 func (m *machine) sortKeyCount(t *rapid.T) {
 	hash := aHashKeyOfSeveral.Draw(t, "hash key")
 	m.run(t, operation{
-		name: "sort key count", kind: reading, on: hashed(hash),
+		name: "sort key count", kind: reading, on: hashed(hash), tells: true,
 		call: func(ctx context.Context) (string, error) {
-			count, err := m.table.SortKeyCount(ctx, m.lend(hash))
+			count, err := m.table.SortKeyCount(ctx, m.lend(hash), m.asked())
 			if err != nil {
 				return "", err
 			}
@@ -289,13 +289,13 @@ func (m *machine) multiSet(t *rapid.T) {
 		return entry{aSortKey.Draw(t, "sort key"), aValue.Draw(t, "value")}
 	}), 0, 5).Draw(t, "records")
 	m.run(t, operation{
-		name: "multi set", kind: writing, on: hashed(hash),
+		name: "multi set", kind: writing, on: hashed(hash), tells: true,
 		call: func(ctx context.Context) (string, error) {
 			records := make([]pegasus.Record, len(entries))
 			for i, e := range entries {
 				records[i] = pegasus.Record{SortKey: m.lend(e.sortKey), Value: m.lend(e.value)}
 			}
-			return done, m.table.MultiSet(ctx, m.lend(hash), records, pegasus.WithTTL(ttl))
+			return done, m.table.MultiSet(ctx, m.lend(hash), records, pegasus.WithTTL(ttl), m.asked())
 		},
 		effect: func(w *world, answered string) string {
 			if want, isRefused := refused(answered, emptyHashKey(hash), empty(entries), invalidTTL(ttl)); isRefused {
@@ -312,9 +312,9 @@ func (m *machine) multiSet(t *rapid.T) {
 func (m *machine) multiDel(t *rapid.T) {
 	hash, sorts := aHashKeyOfSeveral.Draw(t, "hash key"), someKeys.Draw(t, "sort keys")
 	m.run(t, operation{
-		name: "multi del", kind: writing, on: hashed(hash),
+		name: "multi del", kind: writing, on: hashed(hash), tells: true,
 		call: func(ctx context.Context) (string, error) {
-			count, err := m.table.MultiDel(ctx, m.lend(hash), m.lendAll(sorts))
+			count, err := m.table.MultiDel(ctx, m.lend(hash), m.lendAll(sorts), m.asked())
 			if err != nil {
 				return "", err
 			}

@@ -37,17 +37,20 @@ func invalidTTL(ttl time.Duration) error {
 	return nil
 }
 
+// asked has the operation tell who has answered it.
+func (m *machine) asked() pegasus.MetadataOption { return pegasus.WithMetadata(m.origin) }
+
 // get reads a record with Get or, into memory with something in it, AppendGet.
 func (m *machine) get(t *rapid.T) {
 	k, appends := drawKey(t), rapid.Bool().Draw(t, "append")
 	m.run(t, operation{
-		name: "get", kind: reading, on: k.hashed(),
+		name: "get", kind: reading, on: k.hashed(), tells: true,
 		call: func(ctx context.Context) (string, error) {
 			if !appends {
-				value, err := m.table.Get(ctx, m.lend(k.hash), m.lend(k.sort))
+				value, err := m.table.Get(ctx, m.lend(k.hash), m.lend(k.sort), m.asked())
 				return found(m.keep(value), value != nil), err
 			}
-			value, err := m.table.AppendGet(ctx, []byte("before "), m.lend(k.hash), m.lend(k.sort))
+			value, err := m.table.AppendGet(ctx, []byte("before "), m.lend(k.hash), m.lend(k.sort), m.asked())
 			return found(string(value)[len("before "):], true), err
 		},
 		effect: func(w *world, _ string) string {
@@ -71,9 +74,9 @@ func found(value string, exists bool) string {
 func (m *machine) exist(t *rapid.T) {
 	k := drawKey(t)
 	m.run(t, operation{
-		name: "exist", kind: reading, on: k.hashed(),
+		name: "exist", kind: reading, on: k.hashed(), tells: true,
 		call: func(ctx context.Context) (string, error) {
-			exists, err := m.table.Exist(ctx, m.lend(k.hash), m.lend(k.sort))
+			exists, err := m.table.Exist(ctx, m.lend(k.hash), m.lend(k.sort), m.asked())
 			return fmt.Sprint(exists), err
 		},
 		effect: func(w *world, _ string) string {
@@ -86,9 +89,9 @@ func (m *machine) exist(t *rapid.T) {
 func (m *machine) ttl(t *rapid.T) {
 	k := drawKey(t)
 	m.run(t, operation{
-		name: "ttl", kind: reading, on: k.hashed(),
+		name: "ttl", kind: reading, on: k.hashed(), tells: true,
 		call: func(ctx context.Context) (string, error) {
-			left, expires, err := m.table.TTL(ctx, m.lend(k.hash), m.lend(k.sort))
+			left, expires, err := m.table.TTL(ctx, m.lend(k.hash), m.lend(k.sort), m.asked())
 			return timeLeft(left, expires), err
 		},
 		effect: func(w *world, _ string) string {
@@ -109,9 +112,9 @@ func timeLeft(left time.Duration, expires bool) string { return fmt.Sprintln(lef
 func (m *machine) set(t *rapid.T) {
 	k, value, ttl := drawKey(t), aValue.Draw(t, "value"), aTTL.Draw(t, "TTL")
 	m.run(t, operation{
-		name: "set", kind: writing, on: k.hashed(),
+		name: "set", kind: writing, on: k.hashed(), tells: true,
 		call: func(ctx context.Context) (string, error) {
-			var options []pegasus.WriteOption
+			options := []pegasus.WriteOption{m.asked()}
 			if ttl != 0 {
 				options = append(options, pegasus.WithTTL(ttl))
 			}
@@ -130,9 +133,9 @@ func (m *machine) set(t *rapid.T) {
 func (m *machine) del(t *rapid.T) {
 	k := drawKey(t)
 	m.run(t, operation{
-		name: "del", kind: writing, on: k.hashed(),
+		name: "del", kind: writing, on: k.hashed(), tells: true,
 		call: func(ctx context.Context) (string, error) {
-			return done, m.table.Del(ctx, m.lend(k.hash), m.lend(k.sort))
+			return done, m.table.Del(ctx, m.lend(k.hash), m.lend(k.sort), m.asked())
 		},
 		effect: func(w *world, _ string) string {
 			w.del(k)
@@ -145,16 +148,19 @@ func (m *machine) del(t *rapid.T) {
 func (m *machine) incr(t *rapid.T) {
 	k, by := drawKey(t), rapid.SampledFrom(increments).Draw(t, "increment")
 	ttl, clears := aTTL.Draw(t, "TTL"), rapid.Bool().Draw(t, "clear TTL")
-	var options []pegasus.IncrOption
-	switch {
-	case clears:
-		ttl, options = 0, []pegasus.IncrOption{pegasus.WithoutTTL()}
-	case ttl != 0:
-		options = []pegasus.IncrOption{pegasus.WithTTL(ttl)}
+	if clears {
+		ttl = 0
 	}
 	m.run(t, operation{
-		name: "incr", kind: counting, on: k.hashed(),
+		name: "incr", kind: counting, on: k.hashed(), tells: true,
 		call: func(ctx context.Context) (string, error) {
+			options := []pegasus.IncrOption{m.asked()}
+			switch {
+			case clears:
+				options = append(options, pegasus.WithoutTTL())
+			case ttl != 0:
+				options = append(options, pegasus.WithTTL(ttl))
+			}
 			sum, err := m.table.Incr(ctx, m.lend(k.hash), m.lend(k.sort), by, options...)
 			if err != nil {
 				return "", err
@@ -248,10 +254,10 @@ func (m *machine) checkAndSet(t *rapid.T) {
 	c := drawCheck(t)
 	sort, value, ttl := aSortKey.Draw(t, "sort key"), aValue.Draw(t, "value"), aTTL.Draw(t, "TTL")
 	m.run(t, operation{
-		name: "check and set", kind: counting, on: hashed(c.on.hash),
+		name: "check and set", kind: counting, on: hashed(c.on.hash), tells: true,
 		call: func(ctx context.Context) (string, error) {
 			return m.checked(m.table.CheckAndSet(ctx, m.lend(c.on.hash), m.lendCheck(&c), m.lend(sort), m.lend(value),
-				&pegasus.CheckOptions{TTL: ttl, ReturnValue: c.returns}))
+				&pegasus.CheckOptions{TTL: ttl, ReturnValue: c.returns, Metadata: m.origin}))
 		},
 		effect: func(w *world, answered string) string {
 			if want, isRefused := refused(answered, emptyHashKey(c.on.hash), invalidTTL(ttl)); isRefused {
@@ -284,14 +290,14 @@ func (m *machine) checkAndMutate(t *rapid.T) {
 	c := drawCheck(t)
 	mutations := rapid.SliceOfN(rapid.Custom(drawMutation), 0, 3).Draw(t, "mutations")
 	m.run(t, operation{
-		name: "check and mutate", kind: counting, on: hashed(c.on.hash),
+		name: "check and mutate", kind: counting, on: hashed(c.on.hash), tells: true,
 		call: func(ctx context.Context) (string, error) {
 			changes := make([]pegasus.Mutation, len(mutations))
 			for i, c := range mutations {
 				changes[i] = pegasus.Mutation{SortKey: m.lend(c.sort), Value: m.lend(c.value), TTL: c.ttl, Delete: c.del}
 			}
 			return m.checked(m.table.CheckAndMutate(ctx, m.lend(c.on.hash), m.lendCheck(&c), changes,
-				&pegasus.CheckOptions{ReturnValue: c.returns}))
+				&pegasus.CheckOptions{ReturnValue: c.returns, Metadata: m.origin}))
 		},
 		effect: func(w *world, answered string) string {
 			if want, isRefused := refused(answered, emptyHashKey(c.on.hash), empty(mutations)); isRefused {
@@ -325,13 +331,13 @@ func (m *machine) compareExchange(t *rapid.T) {
 		c.condition = pegasus.CheckNotExist
 	}
 	m.run(t, operation{
-		name: "compare exchange", kind: counting, on: hashed(k.hash),
+		name: "compare exchange", kind: counting, on: hashed(k.hash), tells: true,
 		call: func(ctx context.Context) (string, error) {
 			old := m.lend(expected)
 			if expectsNone {
 				old = nil
 			}
-			swapped, actual, err := m.table.CompareExchange(ctx, m.lend(k.hash), m.lend(k.sort), old, m.lend(desired), pegasus.WithTTL(ttl))
+			swapped, actual, err := m.table.CompareExchange(ctx, m.lend(k.hash), m.lend(k.sort), old, m.lend(desired), pegasus.WithTTL(ttl), m.asked())
 			if err != nil {
 				return "", err
 			}
