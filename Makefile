@@ -2,8 +2,9 @@
 
 FUZZTIME ?= 30
 ARGS ?=
+DURATION ?= 1h
 
-.PHONY: help test race lint fuzz bench example ci cover
+.PHONY: help test race lint fuzz bench example ci cover soak
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  \1\t/'
@@ -32,3 +33,6 @@ ci: ## everything
 cover: ## how much of pkg the tests of the main module reach
 	go test -coverpkg=./pkg/... -coverprofile=coverage.out ./...
 	go tool cover -func=coverage.out | tail -n 1
+
+soak: ## faults of all sorts for DURATION; memory, goroutines and descriptors are plotted to soak.svg
+	go test ./test/chaos -run '^TestSoak$$' -count=1 -v -timeout 0 -soak=$(DURATION) -svg=$(CURDIR)/soak.svg

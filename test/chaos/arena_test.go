@@ -35,16 +35,20 @@ type arena struct {
 	tally    tally
 }
 
-// newArena starts a cluster, on TCP or in memory, and two clients, whose settings are chosen by the
-// seed. Everything is closed when the test ends, and the cluster then reports what no correct client
+// networkOf returns nothing, which means TCP, or a network in memory.
+func networkOf(seed uint64) onebox.Network {
+	if seed%2 == 0 {
+		return memnet.New()
+	}
+	return nil
+}
+
+// newArena starts a cluster and two clients, whose settings are chosen by the seed. Everything is closed when the test ends, and the cluster then reports what no correct client
 // does.
-func newArena(t testing.TB, seed uint64) *arena {
+func newArena(t testing.TB, seed uint64, network onebox.Network) *arena {
 	t.Helper()
 	r := rand.New(rand.NewPCG(seed, 1))
-	config := onebox.Config{Replicas: replicaCount, ElectionDelay: 50 * time.Millisecond, NotActiveDelay: 10 * time.Millisecond}
-	if r.IntN(2) == 0 {
-		config.Network = memnet.New()
-	}
+	config := onebox.Config{Replicas: replicaCount, Network: network, ElectionDelay: 50 * time.Millisecond, NotActiveDelay: 10 * time.Millisecond}
 	config.HostNames = r.IntN(3) == 0
 	a := &arena{Cluster: onebox.New(t, config), t: t}
 	a.createTable()
@@ -202,10 +206,13 @@ func (a *arena) caller(seed uint64, number int) *caller {
 	}
 }
 
-// patience bounds what must not hang, and what must work again after all faults.
-const patience = time.Minute
+// patience bounds what must not hang, recovery the time after which everything must work again.
+const patience, recovery = time.Minute, 20 * time.Second
 
 func (a *arena) check(seed uint64, workloads []workload) {
+	if !a.recovers() {
+		return
+	}
 	for _, w := range workloads {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		w.check(ctx, a.caller(seed, 0))
@@ -214,6 +221,26 @@ func (a *arena) check(seed uint64, workloads []workload) {
 	if a.tally.done.Load() < int64(len(workloads)) {
 		a.findings.add("hardly anything was done: %s", a.tally.String())
 	}
+}
+
+// recovers tells whether all partitions can be read and written through all clients.
+func (a *arena) recovers() bool {
+	ctx, cancel := context.WithTimeout(context.Background(), recovery)
+	defer cancel()
+	for i := range 4 * mostPartitions {
+		for _, table := range append(a.strict, a.lenient...) {
+			key := fmt.Appendf(nil, "recovery %d", i)
+			_, err := table.Incr(ctx, key, nil, 1)
+			if _, readErr := table.Get(ctx, key, nil); readErr != nil {
+				err = readErr
+			}
+			if err != nil {
+				a.findings.add("the cluster works, but: %v", err)
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // ends waits for a group, for so long at most.

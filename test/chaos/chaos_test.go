@@ -17,7 +17,7 @@ func TestChaos(t *testing.T) {
 	for i := range *seedCount {
 		seed := *firstSeed + uint64(i)
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
-			a, events := newArena(t, seed), schedule(seed, *perSeed)
+			a, events := newArena(t, seed, networkOf(seed)), schedule(seed, *perSeed)
 			a.run(seed, events, allWorkloads(a)...)
 			t.Logf("%d faults; %s", len(events), a.tally.String())
 			a.report(seed)

@@ -82,7 +82,7 @@ var faults = []fault{
 	{"move all primaries", 0, 2, func(a *arena, e *event) func() { a.moveAll(e.node); return nil }},
 	{"no primary", spell, 2, clearPrimary},
 	{"remove replica", spell, 2, removeReplica},
-	{"split", spell, 3, split},
+	{"split", spell, 5, split},
 	{"cancel split", moment, 1, cancelSplit},
 
 	// Environment of the table.

@@ -191,7 +191,7 @@ func TestChecksFindLies(t *testing.T) {
 	for name, lie := range lies {
 		t.Run(name, func(t *testing.T) {
 			const seed = 1
-			a := newArena(t, seed)
+			a := newArena(t, seed, networkOf(seed))
 			w := lie.workload(a)
 			for i := range a.strict {
 				a.strict[i], a.lenient[i] = lie.with(a.strict[i]), lie.with(a.lenient[i])
@@ -204,7 +204,7 @@ func TestChecksFindLies(t *testing.T) {
 
 // Without a lie there is nothing to find.
 func TestChecksFindNothing(t *testing.T) {
-	a := newArena(t, 1)
+	a := newArena(t, 2, networkOf(2))
 	a.run(1, doubts(), allWorkloads(a)...)
 	require.Empty(t, a.findings.all())
 	require.NotZero(t, a.tally.inDoubt.Load())
