@@ -12,6 +12,11 @@ import (
 // rpc.ErrClosed after Close, or with the reason why the question failed, for example ErrNoSuchTable.
 func (t *Table) Confirm(ctx context.Context) error {
 	next := t.questions.Load() + 1 // the one under way, if there is one, may have been put before
+	t.Refresh(ReasonConfirm)       // which is never lost, so that once is enough
+	select {
+	case t.urgent <- struct{}{}:
+	default:
+	}
 	for {
 		ended := t.rounds.Load().Superseded()
 		if t.ctx.Err() != nil {
@@ -22,13 +27,6 @@ func (t *Table) Confirm(ctx context.Context) error {
 		}
 		if t.unanswered.Load() >= next {
 			return t.failure.Load()
-		}
-		if t.questions.Load() < next {
-			t.Refresh(ReasonConfirm)
-			select {
-			case t.urgent <- struct{}{}:
-			default:
-			}
 		}
 		select {
 		case <-ended:
