@@ -85,6 +85,9 @@ func (l *link) join() (*flight, *Conn, error) {
 	return f, nil, nil
 }
 
+// errNoStream is the failure of a dialler that returned neither a stream nor an error.
+var errNoStream = errors.New("the dialler returned no stream")
+
 // dial runs in a goroutine of the pool, on the pool's context: a caller that gives up must not fail
 // the others.
 func (l *link) dial(f *flight) {
@@ -96,6 +99,9 @@ func (l *link) dial(f *flight) {
 	ctx, cancel := context.WithTimeout(n.pool.ctx, options.DialTimeout)
 	defer cancel()
 	stream, err := options.Dial(ctx, "tcp", n.address)
+	if err == nil && stream == nil {
+		err = errNoStream
+	}
 	if err == nil {
 		tuneSocket(stream, options.SilenceLimit)
 		f.conn, err = n.pool.adopt(l, stream)

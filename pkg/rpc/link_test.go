@@ -346,3 +346,11 @@ func TestDialLogsWithoutAMutex(t *testing.T) {
 		require.Equal(t, "WARN connection lost", <-log.lines)
 	})
 }
+
+// A dialler that keeps no promise is one that failed.
+func TestDiallerReturnsNothing(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, Options{Dial: func(context.Context, string, string) (net.Conn, error) { return nil, nil }})
+		require.ErrorIs(t, r.node.Connect(t.Context()), errNoStream)
+	})
+}

@@ -41,30 +41,40 @@ type role struct {
 
 // readLoop receives answers, except while callers do, until the connection dies.
 func (c *Conn) readLoop() {
-	for c.awaitTurn() {
-		for !c.leave() {
-			if err := c.reader.receive(); err != nil {
-				c.die(err)
-				return
-			}
-			if c.reader.writes {
-				c.reader.writeForCallers()
-			}
+	for {
+		if c.leave() && !c.awaitTurn() {
+			return
+		}
+		if err := c.reader.receive(); err != nil {
+			c.die(err)
+			return
+		}
+		if c.reader.writes {
+			c.reader.writeForCallers()
 		}
 	}
 }
 
-// awaitTurn waits until the role is readLoop's. It is false when the connection is dead.
+// awaitTurn waits until the role, which readLoop has left, is its own again. It is false when the
+// connection is dead.
+//
+// A caller may have taken the role and given it back before this comes to wait. Then the turn it left
+// in the channel ends a later wait, in which the role is another caller's. So it is the role itself,
+// and not the turn, that allows to remove the time limit which callers leave behind: without that
+// readLoop would run into it and give up the connection, and otherwise a caller would read without any.
 func (c *Conn) awaitTurn() bool {
 	for {
 		c.mu.Lock()
 		ours, dead := c.role.holder == heldByLoop, c.cause != nil
 		c.mu.Unlock()
-		if dead || ours {
-			return !dead
+		switch {
+		case dead:
+			return false
+		case ours:
+			_ = c.stream.SetReadDeadline(time.Time{}) // if a closed stream refuses, reading tells
+			return true
 		}
 		<-c.role.turn
-		_ = c.stream.SetReadDeadline(time.Time{}) // if a closed stream refuses, reading tells
 	}
 }
 
@@ -79,6 +89,9 @@ func (c *Conn) leave() bool {
 		return false
 	}
 	c.role.holder, c.role.used = heldByNobody, true
+	if !c.sweep.armed { // it may have run, and gone to sleep, since the last answer was matched
+		c.armSweep()
+	}
 	return true
 }
 

@@ -264,3 +264,48 @@ func TestStressRole(t *testing.T) {
 	defer w.mu.Unlock()
 	w.sum(t)
 }
+
+// deadlineStream remembers the time limit for reading.
+type deadlineStream struct {
+	net.Conn
+	limit time.Time
+}
+
+func (s *deadlineStream) SetReadDeadline(limit time.Time) error {
+	s.limit = limit
+	return nil
+}
+
+// A caller may have had the role, and given it back, before readLoop came to wait for its turn.
+func TestRoleComesBackBeforeTheLoopWaits(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := &deadlineStream{limit: time.Now().Add(loneReading)}
+		c := &Conn{stream: s, role: role{holder: heldByCaller, turn: make(chan struct{}, 1)}, reader: &reader{}}
+		c.giveToLoop()
+		require.True(t, c.awaitTurn())
+		require.Zero(t, s.limit, "a caller's limit is not for readLoop")
+		// The turn that nobody waited for must not have it change the limit of the next caller.
+		c.role.holder, s.limit = heldByCaller, time.Now().Add(loneReading)
+		var ours bool
+		go func() { ours = c.awaitTurn() }()
+		synctest.Wait()
+		require.NotZero(t, s.limit)
+		c.mu.Lock()
+		c.giveToLoop()
+		c.mu.Unlock()
+		synctest.Wait()
+		require.True(t, ours)
+		require.Zero(t, s.limit)
+	})
+}
+
+// The sweep may have gone to sleep between the last answer and readLoop leaving the role.
+func TestRoleOfNobodyIsWatched(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := &Conn{options: &Options{SweepInterval: time.Hour}, tryWrite: func([]byte) (int, error) { return 0, nil }}
+		c.reader = &reader{conn: c, lone: loneAnswers}
+		require.True(t, c.leave())
+		require.True(t, c.sweep.armed)
+		require.True(t, c.sweep.timer.Stop())
+	})
+}

@@ -51,19 +51,19 @@ func (c *Conn) easePatience() {
 }
 
 // checkSilence does what is due when the node has sent nothing for a while, although something is
-// expected: first it asks for a sign of life, then it gives up the reads, then the connection. The
-// mutex is held.
+// expected: first it asks for a sign of life, then it gives up the reads, then the connection. Nobody
+// is given up who was not asked, even if sweeps are further apart than that. The mutex is held.
 func (c *Conn) checkSilence() {
 	silence := time.Duration(c.sweep.tick-c.sweep.progress) * c.options.SweepInterval
 	reads, all := c.patience.limit(), c.options.SilenceLimit
 	switch {
+	case silence >= reads/2 && !c.sweep.probed:
+		c.askForLife()
 	case silence >= all, silence >= reads && !c.writing():
 		c.patience.grow()
 		c.dieSoon(fmt.Errorf("%w for %v", ErrSilent, silence))
 	case silence >= reads && !c.sweep.doubted:
 		c.doubt(fmt.Errorf("%w for %v", ErrSilent, silence))
-	case silence >= reads/2 && !c.sweep.probed:
-		c.askForLife()
 	}
 }
 

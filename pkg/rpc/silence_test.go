@@ -181,3 +181,34 @@ func TestSilenceIsNotAnAnswerInPieces(t *testing.T) {
 		c.requireAnswered(t)
 	})
 }
+
+// The sweep stays awake for a while after a lone caller, when nothing is expected. That time does not
+// count as silence of the call that comes next.
+func TestSilenceOfALoneCallerBeginsWithItsCall(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		const interval = 100 * time.Millisecond
+		r, p := loneRig(t, Options{SilenceLimit: 2 * interval, SweepInterval: interval})
+		time.Sleep(2*interval - time.Millisecond)
+		c := r.start("key")
+		a := p.mustNext()
+		time.Sleep(2*interval - 10*time.Millisecond)
+		p.write(a.answer())
+		c.requireAnswered(t)
+	})
+}
+
+// A node is asked for a sign of life before it is given up, whatever the limits.
+func TestNobodyIsGivenUpUnasked(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, Options{SilenceLimit: 10 * time.Millisecond, SweepInterval: time.Second})
+		p := r.connect()
+		p.probes = true
+		c := r.start("key")
+		question := p.mustNext()
+		for range 5 {
+			p.write(p.mustNext().refusal(wire.ErrHandlerNotFound))
+		}
+		p.write(question.answer())
+		c.requireAnswered(t)
+	})
+}

@@ -11,7 +11,7 @@ type sweep struct {
 	timer    *time.Timer
 	armed    bool
 	tick     uint32 // grows by one with every run
-	progress uint32 // tick at which it was armed, or last found that bytes had come
+	progress uint32 // tick at which it was armed, or last found that bytes had come or none were expected
 	steady   uint32 // ticks that found so since the node's patience was eased
 	// unanswered tells that a call was given up, before it was sent or after, since bytes last
 	// came. It counts like one that waits. Otherwise callers with deadlines shorter than the limit
@@ -57,11 +57,15 @@ func (c *Conn) runSweep() {
 		c.sweep.unanswered, c.sweep.probed = false, false
 		c.easePatience()
 	}
-	if !c.expecting() && c.role.holder == heldByLoop {
-		c.sweep.armed = false
-	} else {
+	switch {
+	case c.expecting():
 		c.checkSilence()
 		c.sweep.timer.Reset(c.options.SweepInterval) // which finds out if the connection dies
+	case c.role.holder == heldByLoop:
+		c.sweep.armed = false
+	default: // it is awake for the role only; what comes to be expected is so from the next tick on
+		c.sweep.progress = c.sweep.tick + 1
+		c.sweep.timer.Reset(c.options.SweepInterval)
 	}
 	c.mu.Unlock()
 	for _, e := range expired {
