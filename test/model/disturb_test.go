@@ -135,11 +135,12 @@ func faults(excuse excuse, of map[string]onebox.Fault) []disturbance {
 	return all
 }
 
-// inject disturbs the next request to a partition that the operation accesses, on whichever server.
+// inject disturbs the next request to a partition that the operation accesses, on whichever server. That is
+// one request, of those that an operation on several partitions has under way together.
 func (m *machine) inject(fault onebox.Fault, op operation) (end func(*machine)) {
 	var done atomic.Bool
 	fault.Match = func(r *onebox.Request) bool {
-		return m.isPlace(op, r.Header.GPID) && done.CompareAndSwap(false, true)
+		return m.isPlace(op, r.Header.GPID, 1) && done.CompareAndSwap(false, true)
 	}
 	var removes []func()
 	for _, node := range m.Replicas() {
@@ -152,12 +153,16 @@ func (m *machine) inject(fault onebox.Fault, op operation) (end func(*machine)) 
 	}
 }
 
-// isPlace says whether a partition is that of the operation's key, before or after a split. Requests to it
-// are one, of those that an operation on several partitions has under way together.
-func (m *machine) isPlace(op operation, gpid wire.GPID) bool {
-	count := uint64(m.PartitionCount(tableName))
-	index := uint64(gpid.PartitionIndex)
-	return gpid.AppID == m.appID && (index == op.on%count || index == op.on%max(1, count/2))
+// isPlace says whether a partition is that of the operation's key, or was before so many splits.
+func (m *machine) isPlace(op operation, gpid wire.GPID, splits int) bool {
+	count := m.PartitionCount(tableName)
+	for ; splits >= 0 && count > 0; splits-- {
+		if gpid.AppID == m.appID && uint64(gpid.PartitionIndex) == op.on%uint64(count) {
+			return true
+		}
+		count /= 2
+	}
+	return false
 }
 
 // assignPrimaries gives partitions primaries that they were deprived of, as far as there are servers.
@@ -189,9 +194,12 @@ var moments = []time.Duration{0, latency / 2, latency * 3 / 2, latency * 5 / 2, 
 // bear with, less and more than a failover.
 var lengths = []time.Duration{latency, 100 * time.Millisecond, 700 * time.Millisecond, 1700 * time.Millisecond}
 
+// maxDisturbances bounds those of one step.
+const maxDisturbances = 2
+
 // drawDisturbances draws none for most of the steps.
 func (m *machine) drawDisturbances(t *rapid.T, op operation) (all schedule) {
-	for i := range max(0, rapid.IntRange(-4, 2).Draw(t, "disturbances")) {
+	for i := range max(0, rapid.IntRange(-4, maxDisturbances).Draw(t, "disturbances")) {
 		number := rapid.IntRange(0, len(disturbances)-1).Draw(t, "disturbance "+strconv.Itoa(i))
 		d := scheduled{
 			disturbance: disturbances[number], op: op,

@@ -23,12 +23,19 @@
 //
 //	go test ./test/model -rapid.checks=10000 -rapid.steps=100
 //
+// The environment variables RAPID_CHECKS and RAPID_STEPS do the same.
+//
 // # How to repeat a failure
 //
 // The failure message says how, with -rapid.seed or -rapid.failfile, and lists the steps of the shortest
 // run that was found to fail in the same way. Everything that happens is drawn from the seed, and happens
-// at a fixed moment of the virtual time; the servers' clock stands still during a step. Two things are
-// left to chance: pauses between dials and between questions to the meta servers, and the order in which
-// goroutines run that are ready at the same moment. No failure seen so far depended on them; one that
-// does will be called flaky, and repeated if it is tried a few times (-count).
+// at a fixed moment of the virtual time; the servers' clock stands still during a step. Pauses that the
+// client leaves to chance are made too short to matter. What remains is the order in which goroutines run
+// that are ready at the same moment, as those of a batch with several requests are. A failure that depends
+// on it is called flaky by rapid, and comes again if the seed is tried a few times (-count).
+//
+// # Where to add
+//
+// An operation is a method of machine that draws arguments and passes an operation to machine.run: the call,
+// its answer in words, and what it does to a world. A disturbance is a row of disturbances.
 package model

@@ -245,7 +245,7 @@ func (m *machine) checkOrigin(t *rapid.T, op operation, err error) {
 		require.Empty(t, *m.origin)
 	} else if op.tells {
 		require.NotNil(t, m.NodeAt(m.origin.Server), m.origin.Server)
-		require.True(t, m.isPlace(op, m.origin.Partition), "%v", m.origin.Partition)
+		require.True(t, m.isPlace(op, m.origin.Partition, maxDisturbances), "%v", m.origin.Partition)
 		require.Equal(t, op.kind != reading, m.origin.Decree > 0)
 	}
 }
