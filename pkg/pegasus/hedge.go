@@ -119,15 +119,16 @@ func (t *Table) callSecondary(ctx context.Context, op *operation) bool {
 }
 
 // callHedged sends a read to the primary and, if that takes long, to a secondary as well. The first
-// answer counts, and the other call is given up.
+// answer counts, and the other call is given up. A secondary's answer that makes no sense has ended the
+// primary's call as well, which is therefore made once more, on its own.
 func (t *Table) callHedged(ctx context.Context, op *operation) error {
-	ctx, cancel := context.WithCancel(ctx)
+	both, cancel := context.WithCancel(ctx)
 	defer cancel()
 	primary := op.partition.Primary
-	h := &hedge{client: t.client, partition: op.partition, request: op.request, ctx: ctx, cancel: cancel}
+	h := &hedge{client: t.client, partition: op.partition, request: op.request, ctx: both, cancel: cancel}
 	timer := time.AfterFunc(t.client.hedging.delay(primary), h.start)
 	op.request.Attentive = true
-	err := primary.Call(ctx, &op.request)
+	err := primary.Call(both, &op.request)
 	op.request.Attentive = false
 	timer.Stop()
 	answer := h.end()
@@ -141,6 +142,8 @@ func (t *Table) callHedged(ctx context.Context, op *operation) error {
 			t.client.hedges.Success()
 			return nil
 		}
+		op.request.Header.TimeoutMillis = wire.TimeoutMillis(time.Until(op.deadline))
+		return primary.Call(ctx, &op.request)
 	case unreachable(err) && t.callSecondary(ctx, op):
 		return nil
 	}
