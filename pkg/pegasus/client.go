@@ -18,6 +18,7 @@ type Client struct {
 	settings Settings
 	opened   time.Time     // on the clock of this client, see now
 	patience retry.Policy  // Settings.Retry without the budget, which Table.await spends
+	gate     *gate         // nil: any number of requests may be under way
 	hedging  *Hedging      // nil: off
 	hedges   *retry.Budget // of hedged reads
 	pool     *rpc.Pool
@@ -63,6 +64,9 @@ func Open(metaServers []string, options ...Option) (*Client, error) {
 		pool: pool, manager: manager, tables: make(map[string]*opening),
 	}
 	c.patience.Budget = nil
+	if settings.MaxInFlight > 0 {
+		c.gate = &gate{places: make(chan struct{}, settings.MaxInFlight), failFast: settings.FailFast}
+	}
 	if settings.Hedging != nil {
 		c.hedging, c.hedges = settings.Hedging, settings.Hedging.newBudget()
 	}
@@ -159,7 +163,7 @@ func (c *Client) open(name string, o *opening) {
 		close(o.done)
 		return
 	}
-	o.table = &Table{client: c, name: name, routing: routing}
+	o.table = &Table{client: c, name: name, routing: routing, guard: c.newGuard()}
 	o.table.release = func() { c.forget(name, o) }
 	close(o.done)
 	if c.settings.WarmUp {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/bridle-kv/bridle/pkg/meta"
 	"github.com/bridle-kv/bridle/pkg/retry"
@@ -93,6 +94,9 @@ type Error struct {
 	// Stage is where the last try was when it ended, in words: "connecting", "waiting for admission",
 	// "queued", "awaiting the answer"; "" if that says nothing.
 	Stage string
+	// RetryAfter is how long the server, or the client on its behalf, is likely to go on refusing: for
+	// ErrBusy, and 0 otherwise.
+	RetryAfter time.Duration
 	// Err is the cause.
 	Err error
 }

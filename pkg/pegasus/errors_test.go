@@ -76,7 +76,7 @@ var failures = []failure{
 	{
 		name: "busy", arrange: disturbed(onebox.Fault{Error: wire.ErrBusy}), fail: set,
 		text: `pegasus: set in table "temp" partition 0: server answered ERR_BUSY`,
-		want: pegasus.Error{Operation: "set", Node: node, Tries: 1, Server: wire.ErrBusy, Outcome: pegasus.Answered},
+		want: pegasus.Error{Operation: "set", Node: node, Tries: 1, Server: wire.ErrBusy, Outcome: pegasus.Answered, RetryAfter: time.Second},
 		is:   []error{pegasus.ErrBusy}, not: []error{rpc.ErrBusy, context.DeadlineExceeded},
 		as: []func(error) bool{as[*rpc.ServerError]},
 	},

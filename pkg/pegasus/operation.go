@@ -50,6 +50,7 @@ func (t *Table) run(ctx context.Context, op *operation) error {
 	}
 	op.deadline, op.request.Deadline = deadline, deadline
 	op.request.Header.TimeoutMillis = wire.TimeoutMillis(timeout)
+	op.request.FailFast = t.client.settings.FailFast
 	op.tries, op.inDoubt, op.spared = 0, false, true
 	routing := t.routing.Load()
 	err := t.try(ctx, op, routing)
@@ -78,10 +79,19 @@ func (t *Table) try(ctx context.Context, op *operation, routing *routingVersion)
 			return &unpreparedError{err}
 		}
 	}
+	if t.guard != nil {
+		return t.sendGuarded(ctx, op, hedged)
+	}
+	return t.send(ctx, op, hedged)
+}
+
+// send makes one request to the operation's partition and waits for the answer.
+func (t *Table) send(ctx context.Context, op *operation, hedged bool) error {
+	primary := op.partition.Primary
 	switch {
 	case !hedged:
-		return p.Primary.Call(ctx, &op.request)
-	case p.Primary != nil:
+		return primary.Call(ctx, &op.request)
+	case primary != nil:
 		return t.callHedged(ctx, op)
 	case t.callSecondary(ctx, op):
 		return nil
@@ -139,13 +149,18 @@ func (t *Table) await(ctx context.Context, op *operation, patience *retry.Patien
 	return nil
 }
 
-// redial returns the time until a node that could not be connected to may be dialled again, or 0. A
+// redial returns the time until a node that could not be connected to may be dialled again, or until one
+// to which no writes are sent gets the next, or 0. A
 // node that is back at its old place is no news to the meta servers, so waiting for those must not
 // keep an operation from finding it.
 func redial(err error) time.Duration {
 	var connect *rpc.ConnectError
-	if errors.As(err, &connect) {
+	var circuit *rpc.CircuitError
+	switch {
+	case errors.As(err, &connect):
 		return connect.RetryIn
+	case errors.As(err, &circuit):
+		return circuit.RetryIn
 	}
 	return 0
 }
@@ -213,8 +228,11 @@ func callRow(call *rpc.CallError) retry.Row {
 	switch {
 	case errors.Is(call.Err, rpc.ErrConnect):
 		return retry.Transport(retry.ConnectFailed)
-	case errors.Is(call.Err, context.Canceled), errors.Is(call.Err, context.DeadlineExceeded), errors.Is(call.Err, ErrClosed):
+	case errors.Is(call.Err, context.Canceled), errors.Is(call.Err, context.DeadlineExceeded), errors.Is(call.Err, ErrClosed),
+		errors.Is(call.Err, ErrOverloaded), errors.Is(call.Err, ErrBusy):
 		return final
+	case errors.Is(call.Err, rpc.ErrCircuitOpen):
+		return retry.Transport(retry.ConnectFailed)
 	case call.Outcome == retry.NotSent:
 		return retry.Transport(retry.LostBeforeSent)
 	}
@@ -251,7 +269,7 @@ func (t *Table) failure(op *operation, failed failedTry, why error) error {
 	case errors.As(last, &call):
 		e.Stage = call.Stage.String()
 	}
-	e.Err = last
+	e.Err, e.RetryAfter = last, retryAfter(failed)
 	if !errors.Is(why, retry.ErrFinal) {
 		e.Err = ended(last, why)
 	}

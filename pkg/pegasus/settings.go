@@ -26,6 +26,13 @@ type Settings struct {
 	Retry retry.Policy
 	// Hedging sets reads from secondaries; nil: there are none.
 	Hedging *Hedging
+	// MaxInFlight bounds the requests that the client has under way; 0: no bound but that of each
+	// connection.
+	MaxInFlight int
+	// FailFast has operations fail with ErrOverloaded rather than wait for a place.
+	FailFast bool
+	// AdaptiveRate slows the client down for tables that answer ERR_BUSY; nil: it does not.
+	AdaptiveRate *AdaptiveRate
 	// Connections are the settings of connections to all servers.
 	Connections rpc.Options
 	// Directory are the settings of the search for meta leaders and routing.
@@ -90,6 +97,23 @@ func WithRetry(policy retry.Policy) Option { return func(s *Settings) { s.Retry 
 // and conditions are not affected: they are evaluated by the primary.
 func WithHedgedReads(hedging Hedging) Option { return func(s *Settings) { s.Hedging = &hedging } }
 
+// WithMaxInFlight bounds the requests that the client has under way, over all its connections, 0 to a
+// million; operations beyond wait for a place, for as long as their context lets them. Default 0: no
+// bound but rpc.Options.Window for each connection. A bound keeps an application from filling its
+// memory with operations that wait for a slow cluster; it costs a channel's send and receive per
+// request.
+func WithMaxInFlight(n int) Option { return func(s *Settings) { s.MaxInFlight = n } }
+
+// WithFailFast has operations that find no place, in a connection's window or within MaxInFlight, or that
+// an adaptive rate would hold back, fail at once: with ErrOverloaded, or ErrBusy. Default: they wait.
+func WithFailFast() Option { return func(s *Settings) { s.FailFast = true } }
+
+// WithAdaptiveRate holds requests back when servers answer ERR_BUSY: reads and writes of each table
+// apart. Default: off, every ERR_BUSY is the caller's to deal with. With it, the rate falls by a factor
+// with each second in which servers were busy, and recovers slowly; requests wait for their turn, or
+// fail with an ErrBusy at once if that comes after their deadline.
+func WithAdaptiveRate(rate AdaptiveRate) Option { return func(s *Settings) { s.AdaptiveRate = &rate } }
+
 // WithoutWarmUp has OpenTable return as soon as it knows the routing. Default: it first connects to
 // every primary, so that the first operations need not wait for that.
 func WithoutWarmUp() Option { return func(s *Settings) { s.WarmUp = false } }
@@ -141,8 +165,13 @@ func newSettings(options []Option) (Settings, error) {
 		hedging, wrong = s.Hedging.withDefaults()
 		s.Hedging = &hedging
 	}
+	if s.AdaptiveRate != nil {
+		rate, err := s.AdaptiveRate.withDefaults()
+		s.AdaptiveRate, wrong = &rate, errors.Join(wrong, err)
+	}
 	return s, errors.Join(
 		wrong,
+		inRange("MaxInFlight", s.MaxInFlight, 0, 1_000_000),
 		inRange("OperationTimeout", s.OperationTimeout, time.Millisecond, 24*time.Hour),
 		inRange("MaxWriteBytes", s.MaxWriteBytes, 1<<10, 1<<30),
 		s.Retry.Validate(),

@@ -15,6 +15,7 @@ type Table struct {
 	client  *Client
 	name    string
 	routing *meta.Table
+	guard   *guard // nil: requests are sent as they come
 	release func() // removes the handle from the client's cache
 	closed  atomic.Bool
 }

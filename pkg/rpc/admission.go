@@ -9,7 +9,7 @@ import (
 )
 
 // ErrBusy means that a request that may not wait found the connection's window full.
-var ErrBusy = errors.New("connection is busy")
+var ErrBusy = errors.New("too many requests are under way")
 
 // admission is the queue of callers for whom a connection has no room, first come, first served. The
 // connection's mutex guards it.
@@ -100,6 +100,9 @@ func (c *Conn) admit(ctx context.Context, request *Request) error {
 	}
 	if c.admission.waiting == 0 && c.hasRoom() {
 		return nil
+	}
+	if request.FailFast {
+		return c.notAdmitted(ErrBusy)
 	}
 	w := waiter{admitted: make(chan error, 1), until: request.Deadline}
 	ticket := c.admission.push(w)

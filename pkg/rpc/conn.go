@@ -30,6 +30,8 @@ type Request struct {
 	// Attentive keeps the call from receiving its own answer, which saves a lone caller time but lets
 	// it notice the end of its context up to 5 ms late.
 	Attentive bool
+	// FailFast has the call fail with ErrBusy rather than wait for a place in a connection's window.
+	FailFast bool
 	// Deadline is the time at which the call fails with context.DeadlineExceeded, to within
 	// Options.SweepInterval. The context may end it earlier, and to the point. Zero means none.
 	Deadline time.Time

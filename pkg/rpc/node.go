@@ -22,6 +22,7 @@ type Node struct {
 	epoch    atomic.Uint32
 	patience readPatience
 	latency  latency
+	circuit  circuit
 
 	mu          sync.Mutex         // guards what follows; never held across I/O
 	conns       map[*Conn]struct{} // alive, retired ones included
@@ -68,11 +69,25 @@ func (n *Node) Troubled(within time.Duration) bool {
 //   - *ServerError, ErrNoResult, *ResultError: the server answered;
 //   - *CallError: there was no answer, and its Outcome says whether the request may have been
 //     executed. The cause behind it is an error of the context, context.DeadlineExceeded for
-//     request.Deadline, ErrClosed, *ConnectError, or why the connection was lost.
+//     request.Deadline, ErrClosed, *ConnectError, *CircuitError, ErrBusy for request.FailFast, or why
+//     the connection was lost.
 func (n *Node) Call(ctx context.Context, request *Request) error {
 	if err := ctx.Err(); err != nil {
 		return n.notSent(err)
 	}
+	if request.Method.IsRead() {
+		return n.call(ctx, request)
+	}
+	if err := n.circuit.admit(); err != nil {
+		return n.notSent(err)
+	}
+	err := n.call(ctx, request)
+	n.circuit.settle(err, n.pool.options.CircuitFailures)
+	return err
+}
+
+// call finds a connection for a request, and sends it there.
+func (n *Node) call(ctx context.Context, request *Request) error {
 	l := n.link()
 	for turn := 1; ; turn++ {
 		conn := l.live()
@@ -143,7 +158,7 @@ func (n *Node) Stats() NodeStats {
 	total := n.buried
 	stats := NodeStats{
 		Address: n.address, Epoch: n.epoch.Load(), Connections: len(n.conns),
-		Dials: n.dials, LastError: n.lastError, LastErrorAt: n.lastErrorAt,
+		CircuitOpen: n.circuit.open.Load(), Dials: n.dials, LastError: n.lastError, LastErrorAt: n.lastErrorAt,
 	}
 	for conn := range n.conns {
 		counters, inFlight, waiting := conn.snapshot()

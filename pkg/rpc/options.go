@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"time"
 )
@@ -47,6 +48,10 @@ type Options struct {
 	// SweepInterval is how often a busy connection looks for calls out of time and for silence.
 	// Default 20 ms. It is also the precision of both.
 	SweepInterval time.Duration
+	// CircuitFailures is the number of writes in a row, over a second at least, that must fail without an
+	// answer, or for the node's disk, before further ones are kept from the node: they fail at once with
+	// ErrCircuitOpen, but for a probe every half second, later every 8 s. Default 50; negative: never.
+	CircuitFailures int
 	// BackoffMin is the pause after a first failed dial; it doubles up to BackoffMax, with jitter.
 	// Default 2 ms.
 	BackoffMin time.Duration
@@ -82,6 +87,7 @@ func (o Options) withDefaults() (Options, error) {
 		fill("SilenceLimit", &o.SilenceLimit, 4*time.Second, 10*time.Millisecond, time.Hour),
 		fill("ReadSilenceLimit", &o.ReadSilenceLimit, min(500*time.Millisecond, o.SilenceLimit), 10*time.Millisecond, time.Hour),
 		fill("SweepInterval", &o.SweepInterval, 20*time.Millisecond, time.Millisecond, time.Minute),
+		fill("CircuitFailures", &o.CircuitFailures, 50, math.MinInt32, 1_000_000),
 		fill("BackoffMin", &o.BackoffMin, 2*time.Millisecond, time.Millisecond, time.Minute),
 		fill("BackoffMax", &o.BackoffMax, 100*time.Millisecond, time.Millisecond, time.Hour),
 	)

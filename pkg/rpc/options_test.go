@@ -22,7 +22,7 @@ func TestOptionsDefaults(t *testing.T) {
 	o.Dial, o.Logger = nil, nil
 	require.Equal(t, Options{
 		DialTimeout: 2 * time.Second, ConnectionsPerNode: 1, Window: 4096, MaxQueuedBytes: 4 << 20,
-		MaxResponseBytes: 128 << 20, ReadSilenceLimit: 500 * time.Millisecond, SilenceLimit: 4 * time.Second, SweepInterval: 20 * time.Millisecond,
+		MaxResponseBytes: 128 << 20, ReadSilenceLimit: 500 * time.Millisecond, SilenceLimit: 4 * time.Second, SweepInterval: 20 * time.Millisecond, CircuitFailures: 50,
 		BackoffMin: 2 * time.Millisecond, BackoffMax: 100 * time.Millisecond,
 	}, o)
 }

@@ -49,6 +49,8 @@ type NodeStats struct {
 	Abandoned uint64
 	// Waited counts calls that had to wait for admission.
 	Waited uint64
+	// CircuitOpen says that writes are kept from the node because they all failed; see ErrCircuitOpen.
+	CircuitOpen bool
 	// Dials counts attempts to connect.
 	Dials uint64
 	// LastError is why the last connection was lost or could not be made; nil if neither happened.
