@@ -24,7 +24,7 @@ func TestMaxInFlight(t *testing.T) {
 			if n := underWay.Inc(); n > most.Load() {
 				most.Store(n)
 			}
-			time.AfterFunc(100*time.Millisecond, func() { underWay.Dec() })
+			time.AfterFunc(99*time.Millisecond, func() { underWay.Dec() })
 			return true
 		}})
 		var running sync.WaitGroup
