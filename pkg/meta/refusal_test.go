@@ -140,7 +140,7 @@ func TestCancelledQuery(t *testing.T) {
 	inBubble(t, onebox.Config{}, func(t *testing.T, b *box) {
 		m := b.open(Options{})
 		for _, node := range b.Metas() {
-			node.Inject(onebox.Fault{DropRequest: true})
+			node.Inject(onebox.Fault{DropRequest: true, Match: onebox.OnMethod(wire.QueryConfig)})
 		}
 		for _, after := range []time.Duration{0, time.Millisecond, backupDelay, 2 * time.Second} {
 			ctx, cancel := context.WithCancel(t.Context())
