@@ -58,9 +58,9 @@ func TestOptionsOutOfRange(t *testing.T) {
 func TestErrorTexts(t *testing.T) {
 	refused := &ConnectError{RetryIn: time.Second, Err: io.EOF}
 	for want, err := range map[string]error{
-		"node n1:1: connecting: cannot connect: EOF":           &CallError{Address: "n1:1", Err: refused},
+		"node n1:1: connecting: cannot connect: EOF":                        &CallError{Address: "n1:1", Err: refused},
 		"node n1:1: waiting for admission: too many requests are under way": &CallError{Address: "n1:1", Stage: StageAdmission, Err: ErrBusy},
-		"node n1:1: queued: client closed":                     &CallError{Address: "n1:1", Stage: StageQueued, Err: ErrClosed},
+		"node n1:1: queued: client closed":                                  &CallError{Address: "n1:1", Stage: StageQueued, Err: ErrClosed},
 		"node n1:1: awaiting the answer: node is silent": &CallError{
 			Address: "n1:1", Stage: StageAwaiting, Outcome: retry.InDoubt, Err: ErrSilent,
 		},
