@@ -228,6 +228,7 @@ func TestDirectWriteIsCutShort(t *testing.T) {
 			require.Equal(t, []string{"key 0", "key 1"}, []string{first.key, second.key})
 			p.write(first.answer())
 			c.requireAnswered(t)
+			synctest.Wait()
 			require.EqualValues(t, 2, r.node.Stats().Flushes)
 		})
 	}
