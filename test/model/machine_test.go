@@ -3,22 +3,13 @@ package model_test
 import (
 	"context"
 	"errors"
-	"fmt"
-	"strings"
-	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
-	"github.com/bridle-kv/bridle/pkg/meta"
 	"github.com/bridle-kv/bridle/pkg/pegasus"
-	"github.com/bridle-kv/bridle/pkg/retry"
-	"github.com/bridle-kv/bridle/pkg/rpc"
-	"github.com/bridle-kv/bridle/pkg/rpc/wire"
-	"github.com/bridle-kv/bridle/test/memnet"
 	"github.com/bridle-kv/bridle/test/onebox"
 )
 
@@ -63,12 +54,6 @@ type machine struct {
 	kept []loan // memory that belongs to the caller, who holds on to it
 }
 
-// loan is memory, and what it must hold.
-type loan struct {
-	memory []byte
-	want   string
-}
-
 // TestModel compares the client on a cluster with the model.
 func TestModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -78,98 +63,6 @@ func TestModel(t *testing.T) {
 			m.atEnd(t)
 		})
 	})
-}
-
-func newMachine(t *rapid.T) *machine {
-	m := &machine{
-		repeats: rapid.Bool().Draw(t, "repeat writes in doubt"),
-	}
-	partitions := 1 << rapid.IntRange(0, 2).Draw(t, "log2 of partitions")
-	time.Sleep(time.Until(time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC))) // bubbles begin before there are expiry times
-	network := memnet.New()
-	cluster, err := onebox.Start(onebox.Config{Network: network, Now: servers, FirstContext: alikeContexts()})
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = cluster.Close() })
-	m.Cluster = cluster
-	for _, node := range append(m.Metas(), m.Replicas()...) {
-		network.SetLatency(node.Address(), latency)
-	}
-	m.appID, err = m.CreateTable(tableName, onebox.TableOptions{Partitions: partitions})
-	require.NoError(t, err)
-	for range 2 {
-		m.open(t)
-	}
-	m.table = m.tables[0]
-	sleepUntil(servers().Add(tick))
-	m.worlds = []*world{{now: time.Now().Unix(), records: map[key]record{}}}
-	m.load(t)
-	return m
-}
-
-// open opens the table with another client.
-func (m *machine) open(t *rapid.T) {
-	client, err := pegasus.Open(m.MetaAddresses(), pegasus.WithRetryDoubtfulWrites(m.repeats),
-		// Where pauses are left to chance, they are made so short that chance changes nothing: a run can
-		// be repeated.
-		pegasus.WithRetry(retry.Policy{Jitter: 1e-9}),
-		pegasus.WithDirectory(meta.Options{
-			RetryPause: time.Microsecond, RefreshPause: time.Microsecond, MaxRefreshPause: time.Millisecond,
-			RefreshInterval: 1000 * time.Hour,
-		}),
-		pegasus.WithConnections(rpc.Options{
-			Dial: m.DialContext, SilenceLimit: time.Second, DialTimeout: time.Second,
-			BackoffMin: time.Millisecond, BackoffMax: time.Millisecond,
-		}))
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = client.Close() })
-	table, err := client.OpenTable(context.Background(), tableName)
-	require.NoError(t, err)
-	m.tables = append(m.tables, table)
-}
-
-// load begins some runs with a table that is not empty.
-func (m *machine) load(t *rapid.T) {
-	share := rapid.SampledFrom([]int{0, 3, 1}).Draw(t, "one in so many records exists")
-	if share == 0 {
-		return
-	}
-	var records []pegasus.BatchRecord
-	for i, hash := range hashKeys {
-		for j, sort := range sortKeys {
-			if number := i*len(sortKeys) + j; number%share == 0 {
-				w := write{key{hash, sort}, values[number%len(values)], ttls[number%(len(ttls)-1)], false}
-				records = append(records, pegasus.BatchRecord{
-					HashKey: []byte(hash), SortKey: []byte(sort), Value: []byte(w.value), TTL: w.ttl,
-				})
-				m.worlds[0].write(w)
-			}
-		}
-	}
-	_, err := m.table.BatchSet(context.Background(), records, nil)
-	require.NoError(t, err)
-	m.pass(t, time.Now().Truncate(tick).Add(tick))
-}
-
-// alikeContexts has all replicas begin with the same id for scans, a negative one, until they are started
-// again: whoever mistakes one for another is found out.
-func alikeContexts() func(*onebox.Node, wire.GPID) int64 {
-	var mu sync.Mutex
-	lives := map[string]int64{}
-	return func(server *onebox.Node, gpid wire.GPID) int64 {
-		mu.Lock()
-		defer mu.Unlock()
-		replica := fmt.Sprint(server, gpid)
-		lives[replica]++
-		return lives[replica]<<20 - 1<<40
-	}
-}
-
-// servers is the clock of the servers.
-func servers() time.Time { return time.Now().Truncate(tick) }
-
-func sleepUntil(moment time.Time) {
-	time.Sleep(time.Until(moment))
-	synctest.Wait()
 }
 
 // atEnd checks what must be so at the end of a run.
@@ -266,104 +159,6 @@ func (m *machine) pass(t *rapid.T, moment time.Time) {
 	require.Empty(t, m.Violations(), "the client broke the protocol")
 }
 
-// inWords puts an answer in words. Errors are answers if the server executed the operation and refused it
-// for what the table holds, or the client for its arguments; others say nothing about the table.
-func inWords(answer string, err error) (text string, answered bool) {
-	if err == nil {
-		return answer, true
-	}
-	if err == pegasus.ErrNotFound { //nolint:errorlint // it must not be wrapped
-		return "not found", true
-	}
-	var batch *pegasus.BatchError
-	if errors.As(err, &batch) {
-		return err.Error(), false
-	}
-	var overflow *pegasus.OverflowError
-	if errors.As(err, &overflow) {
-		return fmt.Sprintf("overflow %d + %d", overflow.Value, overflow.Increment), true
-	}
-	for _, known := range []error{
-		pegasus.ErrNotInteger, pegasus.ErrNotCounted, pegasus.ErrInvalidArgument, pegasus.ErrInvalidTTL, pegasus.ErrHashKeyEmpty,
-	} {
-		if errors.Is(err, known) {
-			return known.Error(), true
-		}
-	}
-	return err.Error(), false
-}
-
-// agree keeps the worlds in which the operation has the given answer.
-func (m *machine) agree(t *rapid.T, op operation, answer string) {
-	var agreeing []*world
-	var wants []string
-	for _, w := range m.worlds {
-		after := w.clone()
-		if want := op.effect(after, answer); want == answer {
-			agreeing = append(agreeing, after)
-		} else {
-			wants = append(wants, want)
-		}
-	}
-	if len(agreeing) == 0 {
-		t.Fatalf("%s was answered\n%s\nand should be\n%s", op.name, answer, strings.Join(wants, "\nor "))
-	}
-	m.worlds = distinct(agreeing)
-}
-
-// tolerate is for operations that failed. Those in doubt were executed or not, others were not.
-func (m *machine) tolerate(t *rapid.T, op operation, err error, excuse excuse) {
-	require.NotErrorIs(t, err, errSummary)
-	repeatable := op.kind == reading || op.kind == writing && m.repeats
-	inDoubt := false
-	for _, failure := range failures(err) {
-		require.Contains(t, append(op.inner, op.name), failure.Operation)
-		doubt := failure.Outcome == pegasus.InDoubt
-		if excuse == noExcuse || excuse == doubtExcuse && (repeatable || !doubt) {
-			t.Fatalf("%s failed without need", op.name) // why is in the log: it differs from run to run
-		}
-		inDoubt = inDoubt || doubt
-	}
-	var worlds []*world
-	for _, w := range m.worlds {
-		switch {
-		case op.partly != nil:
-			worlds = append(worlds, op.partly(w, err)...)
-		case op.kind != reading && inDoubt:
-			after := w.clone()
-			op.effect(after, "")
-			worlds = append(worlds, w, after)
-		default:
-			worlds = append(worlds, w)
-		}
-	}
-	m.worlds = distinct(worlds)
-}
-
-// failures returns the failures behind an error, at least one, that are no answers.
-func failures(err error) []*pegasus.Error {
-	var batch *pegasus.BatchError
-	if !errors.As(err, &batch) {
-		return []*pegasus.Error{failureOf(err)}
-	}
-	var all []*pegasus.Error
-	for _, cause := range batch.Unwrap() {
-		if _, answered := inWords("", cause); !answered {
-			all = append(all, failureOf(cause))
-		}
-	}
-	return all
-}
-
-// failureOf returns the *pegasus.Error that every failure must be.
-func failureOf(err error) *pegasus.Error {
-	var failure *pegasus.Error
-	if !errors.As(err, &failure) {
-		return &pegasus.Error{Operation: fmt.Sprintf("not a failure, but %T", err)}
-	}
-	return failure
-}
-
 // distinct removes worlds that are there already.
 func distinct(worlds []*world) []*world {
 	var kept []*world
@@ -407,75 +202,4 @@ func (m *machine) peekAt(t *rapid.T, k key) {
 			value, k, ok, want.value, exists, len(m.worlds))
 	}
 	m.worlds = agreeing
-}
-
-// lend returns memory for an argument. The client may read it until the call returns, and not write.
-func (m *machine) lend(text string) []byte {
-	memory := []byte(text)
-	m.lent = append(m.lent, loan{memory, text})
-	return memory
-}
-
-// lendAll is lend for lists.
-func (m *machine) lendAll(texts []string) [][]byte {
-	memory := make([][]byte, len(texts))
-	for i := range texts {
-		memory[i] = m.lend(texts[i])
-	}
-	return memory
-}
-
-// keep holds on to a result, which belongs to the caller.
-func (m *machine) keep(memory []byte) string {
-	text := string(memory)
-	m.kept = append(m.kept, loan{memory, text})
-	return text
-}
-
-// maxKept is how many results are held on to.
-const maxKept = 64
-
-// returnLoans checks that nobody wrote into anybody else's memory, and spoils what was lent.
-func (m *machine) returnLoans(t *rapid.T) {
-	for _, l := range append(m.lent, m.kept...) {
-		if string(l.memory) != l.want {
-			t.Fatalf("%q was changed into %q", l.want, l.memory)
-		}
-	}
-	for _, l := range m.lent {
-		for i := range l.memory {
-			l.memory[i] = 0xEE
-		}
-	}
-	m.lent = nil
-	m.kept = m.kept[max(0, len(m.kept)-maxKept):]
-}
-
-// health says what an operation of the given kind may be excused for in the state that the cluster is in.
-func (m *machine) health(of kind) excuse {
-	if m.Leader() == nil || m.split.hangs() {
-		return anyExcuse
-	}
-	for i := range m.PartitionCount(tableName) {
-		if m.split.waits(i) {
-			continue // its parent serves for it
-		}
-		primary := m.Primary(tableName, i)
-		if primary == nil || !primary.IsAlive() {
-			return anyExcuse
-		}
-		if of != reading && m.liveSecondaries(i) == 0 {
-			return anyExcuse
-		}
-	}
-	return noExcuse
-}
-
-func (m *machine) liveSecondaries(partition int) (live int) {
-	for _, node := range m.Secondaries(tableName, partition) {
-		if node.IsAlive() {
-			live++
-		}
-	}
-	return live
 }

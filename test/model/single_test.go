@@ -215,6 +215,15 @@ func drawCheck(t *rapid.T) checkOf {
 	}
 }
 
+// drawSortKey draws a sort key that is often the one of the check, which then has another outcome when it
+// is tested again.
+func (c *checkOf) drawSortKey(t *rapid.T) string {
+	if rapid.Bool().Draw(t, "checked") {
+		return c.on.sort
+	}
+	return aSortKey.Draw(t, "sort key")
+}
+
 func (m *machine) lendCheck(c *checkOf) pegasus.Check {
 	return pegasus.Check{SortKey: m.lend(c.on.sort), Type: c.condition, Operand: m.lend(c.operand)}
 }
@@ -252,7 +261,7 @@ func (w *world) checks(c *checkOf) (answer string, isPassed bool) {
 
 func (m *machine) checkAndSet(t *rapid.T) {
 	c := drawCheck(t)
-	sort, value, ttl := aSortKey.Draw(t, "sort key"), aValue.Draw(t, "value"), aTTL.Draw(t, "TTL")
+	sort, value, ttl := c.drawSortKey(t), aValue.Draw(t, "value"), aTTL.Draw(t, "TTL")
 	m.run(t, operation{
 		name: "check and set", kind: counting, on: hashed(c.on.hash), tells: true,
 		call: func(ctx context.Context) (string, error) {
@@ -279,16 +288,16 @@ type mutation struct {
 	del         bool
 }
 
-func drawMutation(t *rapid.T) mutation {
+func (c *checkOf) drawMutation(t *rapid.T) mutation {
 	return mutation{
-		aSortKey.Draw(t, "sort key"), aValue.Draw(t, "value"),
+		c.drawSortKey(t), aValue.Draw(t, "value"),
 		rapid.SampledFrom(ttls[:len(ttls)-1]).Draw(t, "TTL"), rapid.Bool().Draw(t, "delete"),
 	}
 }
 
 func (m *machine) checkAndMutate(t *rapid.T) {
 	c := drawCheck(t)
-	mutations := rapid.SliceOfN(rapid.Custom(drawMutation), 0, 3).Draw(t, "mutations")
+	mutations := rapid.SliceOfN(rapid.Custom(c.drawMutation), 0, 3).Draw(t, "mutations")
 	m.run(t, operation{
 		name: "check and mutate", kind: counting, on: hashed(c.on.hash), tells: true,
 		call: func(ctx context.Context) (string, error) {
