@@ -84,6 +84,7 @@ func TestDirectWriteIsForLoneCallers(t *testing.T) {
 		for _, c := range calls {
 			c.requireAnswered(t)
 		}
+		synctest.Wait() // the reader has nothing to write for them
 		stream.gate = make(chan struct{})
 		c := r.start("key")
 		synctest.Wait()
@@ -91,6 +92,30 @@ func TestDirectWriteIsForLoneCallers(t *testing.T) {
 		c.cancel()
 		require.ErrorIs(t, c.result(), context.Canceled, "the writer writes")
 		close(stream.gate)
+	})
+}
+
+// The reader does the writer's work only if the writer is idle, not while it waits for the peer, which
+// may itself wait for the reader.
+func TestDirectWriteIsNotForTheReaderWhileTheWriterWrites(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		stream := newStubStream(math.MaxInt)
+		stream.gate = make(chan struct{})
+		r := newDirectRig(t, stream, Options{})
+		conn := r.conn()
+		conn.mu.Lock()
+		conn.crowd = 2
+		conn.mu.Unlock()
+		calls := r.startInOrder(2)
+		require.Equal(t, 1, stream.writing(), "the writer writes the first one")
+		require.Equal(t, len(appended("key 1")), queuedBytes(conn))
+		stream.reads <- answersOf("key 0")
+		calls[0].requireAnswered(t)
+		synctest.Wait()
+		require.Equal(t, 1, stream.writing(), "two write at the same time")
+		close(stream.gate)
+		stream.reads <- answersOf("key 0", "key 1")[len(answersOf("key 0")):]
+		calls[1].requireAnswered(t)
 	})
 }
 

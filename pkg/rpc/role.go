@@ -145,7 +145,7 @@ func (c *Conn) readOwn(pending *call) {
 	switch {
 	case err != nil && !errors.Is(err, os.ErrDeadlineExceeded):
 		c.dieSoon(err) // which may take longer than the caller waits
-	case err != nil || c.expecting():
+	case c.expecting(): // the caller's own answer, too, if the time was not enough
 		c.giveToLoop()
 	default:
 		c.role.holder = heldByNobody

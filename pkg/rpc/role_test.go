@@ -61,6 +61,11 @@ func TestRoleGoesToALoneCaller(t *testing.T) {
 			c.requireAnswered(t)
 			require.Equal(t, heldByNobody, r.holder())
 		}
+		for range 10 { // it need not call all the time
+			time.Sleep(r.conn().options.SweepInterval * 2 / 3)
+			require.Equal(t, heldByNobody, r.holder())
+			answerOne(t, r, p, "key")
+		}
 	})
 }
 
@@ -89,6 +94,11 @@ func TestRoleWithTwoCallers(t *testing.T) {
 			p.write(second.answer())
 			other.requireAnswered(t)
 			require.Equal(t, heldByCaller, r.holder())
+			// The reading caller will not write for those to whom it delivers: the writer does.
+			third := r.start("third")
+			p.write(p.mustNext().answer())
+			third.requireAnswered(t)
+			require.Equal(t, heldByCaller, r.holder())
 			p.write(first.answer())
 			reading.requireAnswered(t)
 			require.Equal(t, heldByNobody, r.holder())
@@ -104,7 +114,9 @@ func TestRoleOfNobodyGoesToTheLoop(t *testing.T) {
 		conn.mu.Lock()
 		conn.crowd = 2
 		conn.mu.Unlock()
+		began := time.Now()
 		answerOne(t, r, p, "key")
+		require.Zero(t, time.Since(began), "the sweep would have helped in the end")
 		require.Equal(t, heldByLoop, r.holder())
 	})
 }
@@ -297,6 +309,17 @@ func TestRoleComesBackBeforeTheLoopWaits(t *testing.T) {
 		require.True(t, ours)
 		require.Zero(t, s.limit)
 	})
+}
+
+// A call may have begun since the answers that seemed to be a lone caller's.
+func TestRoleIsNotLeftWhileAnAnswerIsExpected(t *testing.T) {
+	c := &Conn{options: &Options{}, tryWrite: func([]byte) (int, error) { return 0, nil }}
+	c.sweep.armed = true
+	c.reader = &reader{conn: c, lone: loneAnswers}
+	c.pending.inFlight = 1
+	require.False(t, c.leave())
+	c.pending.inFlight = 0
+	require.True(t, c.leave())
 }
 
 // The sweep may have gone to sleep between the last answer and readLoop leaving the role.

@@ -50,8 +50,10 @@ func TestSilenceLeavesWritesWaiting(t *testing.T) {
 		}
 		read.requireFailed(t, StageAwaiting, retry.InDoubt, ErrSilent)
 		requireBetween(t, readLimit, 2*r.pool.options.SweepInterval, read.took)
+		time.Sleep(10 * r.pool.options.SweepInterval)
 		require.False(t, write.ended())
-		require.EqualValues(t, 1, r.node.Epoch(), "the node is in trouble")
+		require.EqualValues(t, 1, r.node.Epoch(), "the node is in trouble, which is told once")
+		require.Equal(t, 2*readLimit, r.node.patience.limit())
 		require.ErrorIs(t, r.node.Stats().LastError, ErrSilent)
 
 		require.Nil(t, r.node.links[0].live())
