@@ -57,7 +57,7 @@ func (b *bench) fill(write func(r *record) error) error {
 }
 
 // runAll compares everything and hands the rows to the report as they come.
-func (b *bench) runAll(r *report) error {
+func (b *bench) runAll(r *report[row]) error {
 	for _, group := range groups(b.settings.operations) {
 		if err := b.runGroup(group, r); err != nil {
 			return err
@@ -81,7 +81,7 @@ func groups(operations []operation) [][]operation {
 }
 
 // runGroup compares operations of one kind with their floor.
-func (b *bench) runGroup(group []operation, r *report) (err error) {
+func (b *bench) runGroup(group []operation, r *report[row]) (err error) {
 	k := group[0].kind
 	if k.prepare != nil {
 		if err := k.prepare(b); err != nil {

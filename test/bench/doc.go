@@ -3,6 +3,7 @@
 //	go run ./test/bench
 //	go run ./test/bench -json -callers 64
 //	go run ./test/bench -meta 10.0.0.1:34601,10.0.0.2:34601 -table temp
+//	go run ./test/bench -open-loop -rate 1000,5000
 //
 // # What is compared
 //
@@ -62,7 +63,32 @@
 //
 // It is a closed loop: a slow answer holds its caller's next request back, so percentiles are those of
 // the load that the client could sustain, and with n callers the mean time is n divided by the rate.
-// They do not say what an open-loop load would see.
+// They do not say what an open-loop load would see; that is what -open-loop is for.
+//
+// # The open loop
+//
+// With -open-loop, Gets arrive at a fixed -rate, whatever becomes of those before: as from independent users
+// (-arrivals poisson), or at equal distances. When each begins is laid down before the slice. Its latency
+// counts from that time, not from when the generator came to it, so an operation that could not begin
+// because everything stood still shows that (there is no coordinated omission). Each runs in a goroutine of
+// its own, -in-flight of them at most; those that arrive beyond are turned away, and counted among the
+// latencies as the longest that can be noted, 10 s, like those that fail.
+//
+// There are three servers, one of which, if -slow says so, answers a share of its reads later: three of
+// eight partitions have their primary there, all have a replica there. Each way of -hedging has a client of
+// its own for each condition, with and without the slow server, and all take turns with the same arrivals
+// in slices of -duration, in reversed order every other round, after a slice that does not count and
+// from which the clients learn how fast the servers are. All rounds are put together:
+//
+//   - rate_per_s, ops_per_s: what was offered, and what was done until the last operation had ended.
+//   - p50_us, p99_us, p999_us, max_us: the latencies, in microseconds, of all operations.
+//   - extra_load: the reads that the servers received beyond one for each operation, as a share of those.
+//   - late_p99_us: by how much the generator itself was late. It is part of the latencies. Where it is not
+//     far below them, they are the machine's, not the client's or the servers'.
+//   - cpu_us_per_op, server_cpu_us_per_op: as above, but the means.
+//   - failed, overflow: operations that failed or were turned away. The former make the exit status 1.
+//
+// # More that it cannot tell
 //
 // Callers take their keys from memory that the processor has mostly forgotten, which an application
 // that has just received them does not; the floor reads its frames in order. That counts against the

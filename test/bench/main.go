@@ -22,9 +22,12 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "bench:", err)
 		return 2
 	}
-	if s.serve {
+	switch {
+	case s.serve:
 		err = serve(s.servers, stdin, stdout)
-	} else {
+	case s.open.on:
+		err = runOpenLoop(s, stdout, stderr)
+	default:
 		err = benchmark(s, stdout, stderr)
 	}
 	if err != nil {
@@ -56,14 +59,14 @@ func benchmark(s *settings, stdout, stderr io.Writer) (err error) {
 		return err
 	}
 	b.meter.serverCPU = serverCPU
-	report := newReport(s, stdout, stderr)
+	report := newReport(s, columns, stdout, stderr)
 	if err := report.header(describe(s, client.Snapshot())); err != nil {
 		return err
 	}
 	if err := b.runAll(report); err != nil {
 		return err
 	}
-	report.targets()
+	targets(report)
 	if s.cpuProfile != "" {
 		return b.profile(s.cpuProfile)
 	}

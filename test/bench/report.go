@@ -9,28 +9,30 @@ import (
 
 // report prints rows as they come: a table, or JSON lines with everything that is not a row on
 // another stream.
-type report struct {
-	out   io.Writer // rows
-	words io.Writer // header and targets
-	json  bool
-	rows  []row
+type report[Row any] struct {
+	out     io.Writer // rows
+	words   io.Writer // header and targets
+	json    bool
+	columns []column[Row]
+	rows    []Row
 }
 
-func newReport(s *settings, stdout, stderr io.Writer) *report {
+func newReport[Row any](s *settings, columns []column[Row], stdout, stderr io.Writer) *report[Row] {
+	r := &report[Row]{out: stdout, words: stdout, json: s.json, columns: columns}
 	if s.json {
-		return &report{out: stdout, words: stderr, json: true}
+		r.words = stderr
 	}
-	return &report{out: stdout, words: stdout}
+	return r
 }
 
 // column is a column of the table.
-type column struct {
+type column[Row any] struct {
 	title string
-	width int
-	text  func(r *row) string
+	width int // negative: to the left
+	text  func(r *Row) string
 }
 
-var columns = []column{
+var columns = []column[row]{
 	{"operation", -15, func(r *row) string { return r.Operation }},
 	{"callers", 7, func(r *row) string { return fmt.Sprint(r.Callers) }},
 	{"ops/s", 11, func(r *row) string { return r.PerSecond.text(0) }},
@@ -46,27 +48,27 @@ var columns = []column{
 }
 
 // header prints what is measured where, and the titles of the columns.
-func (r *report) header(lines []string) error {
+func (r *report[Row]) header(lines []string) error {
 	fmt.Fprintln(r.words, strings.Join(lines, "\n"))
 	if r.json {
 		return nil
 	}
 	fmt.Fprintln(r.out)
-	return r.line(func(c column) string { return c.title })
+	return r.line(func(c column[Row]) string { return c.title })
 }
 
 // add prints a row.
-func (r *report) add(line row) error {
+func (r *report[Row]) add(line Row) error {
 	r.rows = append(r.rows, line)
 	if r.json {
 		return json.NewEncoder(r.out).Encode(line)
 	}
-	return r.line(func(c column) string { return c.text(&line) })
+	return r.line(func(c column[Row]) string { return c.text(&line) })
 }
 
-func (r *report) line(cell func(c column) string) error {
-	cells := make([]string, len(columns))
-	for i, c := range columns {
+func (r *report[Row]) line(cell func(c column[Row]) string) error {
+	cells := make([]string, len(r.columns))
+	for i, c := range r.columns {
 		cells[i] = fmt.Sprintf("%*s", c.width, cell(c))
 	}
 	_, err := fmt.Fprintln(r.out, strings.Join(cells, "  "))
@@ -74,7 +76,7 @@ func (r *report) line(cell func(c column) string) error {
 }
 
 // targets prints how the rows compare with what was aimed at.
-func (r *report) targets() {
+func targets(r *report[row]) {
 	fmt.Fprintln(r.words)
 	for _, t := range allTargets {
 		for i := range r.rows {

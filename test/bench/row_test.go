@@ -44,10 +44,10 @@ func TestSummarize(t *testing.T) {
 // TestKeys holds the JSON to the keys that others read.
 func TestKeys(t *testing.T) {
 	var out, words bytes.Buffer
-	r := newReport(&settings{json: true}, &out, &words)
+	r := newReport(&settings{json: true}, columns, &out, &words)
 	require.NoError(t, r.header([]string{"machine"}))
 	require.NoError(t, r.add(summarize("set", 1, []*slice{made(9, time.Second)}, []*slice{made(10, time.Second)})))
-	r.targets()
+	targets(r)
 	require.Equal(t, 1, strings.Count(out.String(), "\n"), "one line and nothing else")
 	require.Equal(t, "machine\n\n", words.String())
 	var line map[string]any
@@ -63,7 +63,7 @@ func TestKeys(t *testing.T) {
 
 func TestTableIsAligned(t *testing.T) {
 	var out bytes.Buffer
-	r := newReport(&settings{}, &out, nil)
+	r := newReport(&settings{}, columns, &out, nil)
 	require.NoError(t, r.header([]string{"machine"}))
 	require.NoError(t, r.add(summarize("get", 1, []*slice{made(1000, time.Millisecond)}, []*slice{made(10_000, time.Second)})))
 	require.NoError(t, r.add(summarize("append_get", 256, []*slice{made(1_234_567, time.Microsecond)}, []*slice{made(2_000_000, time.Second)})))
@@ -78,7 +78,7 @@ func TestTableIsAligned(t *testing.T) {
 
 func TestRowThatCannotBePrinted(t *testing.T) {
 	for _, json := range []bool{true, false} {
-		r := newReport(&settings{json: json}, full{}, new(bytes.Buffer))
+		r := newReport(&settings{json: json}, columns, full{}, new(bytes.Buffer))
 		require.ErrorIs(t, r.add(row{}), errFull)
 	}
 }
@@ -98,8 +98,8 @@ func TestTargets(t *testing.T) {
 	bad.FloorRatio, bad.P99, bad.CPU, bad.Allocations = 0.59, 501, number(notAvailable), 2.1
 	for verdict, line := range map[string]row{"met": good, "missed": bad} {
 		var words bytes.Buffer
-		r := &report{words: &words, rows: []row{line, {Operation: "set", Callers: 64}}}
-		r.targets()
+		r := &report[row]{words: &words, rows: []row{line, {Operation: "set", Callers: 64}}}
+		targets(r)
 		lines := strings.Split(strings.TrimSpace(words.String()), "\n")
 		require.Len(t, lines, 4, "throughput, CPU, allocations, p99")
 		require.Contains(t, lines[0], "60.0% of the floor's 987,654/s")

@@ -12,13 +12,14 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/bridle-kv/bridle/pkg/rpc/wire"
 	"github.com/bridle-kv/bridle/test/onebox"
 )
 
 // The server runs in a process of its own, the same program with -serve, so that its CPU time and its
 // garbage are not taken for the client's. It greets with one line of JSON on standard output, answers
 // each line on standard input with its CPU time so far, and ends when standard input does: it cannot
-// outlive the process that started it.
+// outlive the process that started it. A line that begins with slowCommand first makes a server slow.
 
 // greeting is the first thing the server says.
 type greeting struct {
@@ -26,10 +27,20 @@ type greeting struct {
 	Table string   `json:"table"`
 }
 
-// usage is the server's answer to any line.
+// usage is the server's answer to any line: what it did so far.
 type usage struct {
 	CPUSeconds number `json:"cpu_seconds"`
+	// Reads is the number of requests for single records that its replica servers received.
+	Reads number `json:"reads"`
 }
+
+// since returns what was done since an earlier moment.
+func (u usage) since(before usage) usage {
+	return usage{CPUSeconds: u.CPUSeconds - before.CPUSeconds, Reads: u.Reads - before.Reads}
+}
+
+// slowCommand is followed by the slowness of the first replica server from now on.
+const slowCommand = "slow "
 
 const (
 	servedTable      = "bench"
@@ -50,14 +61,35 @@ func serve(servers int, in io.Reader, out io.Writer) (err error) {
 	if err := encoder.Encode(greeting{Meta: cluster.MetaAddresses(), Table: servedTable}); err != nil {
 		return err
 	}
-	questions := bufio.NewScanner(in)
-	for questions.Scan() {
-		if err := encoder.Encode(usage{CPUSeconds: number(processCPU())}); err != nil {
-			return err
-		}
+	if err := answer(cluster, in, encoder); err != nil {
+		return err
 	}
 	if violations := cluster.Violations(); len(violations) > 0 {
 		return fmt.Errorf("requests that no client may send:\n%s", strings.Join(violations, "\n"))
+	}
+	return nil
+}
+
+// answer answers the lines that come in until there are no more.
+func answer(cluster *onebox.Cluster, in io.Reader, out *json.Encoder) error {
+	remedy := func() {}
+	questions := bufio.NewScanner(in)
+	for questions.Scan() {
+		if text, isCommand := strings.CutPrefix(questions.Text(), slowCommand); isCommand {
+			slow, err := parseSlowness(text)
+			if err != nil {
+				return err
+			}
+			remedy()
+			remedy = slow.inject(cluster.Replica(0))
+		}
+		used := usage{CPUSeconds: number(processCPU())}
+		for _, node := range cluster.Replicas() {
+			used.Reads += number(node.Requests(wire.Get))
+		}
+		if err := out.Encode(used); err != nil {
+			return err
+		}
 	}
 	return questions.Err()
 }
@@ -98,14 +130,28 @@ func startServer(servers int) (*server, error) {
 
 // cpu returns the CPU time that the server has used so far, in seconds.
 func (s *server) cpu() (float64, error) {
-	if _, err := io.WriteString(s.stdin, "\n"); err != nil {
-		return 0, fmt.Errorf("the server is gone: %w", err)
+	used, err := s.ask("")
+	return float64(used.CPUSeconds), err
+}
+
+// used returns what the server has done so far.
+func (s *server) used() (usage, error) { return s.ask("") }
+
+// slowDown makes one of the replica servers so slow from now on.
+func (s *server) slowDown(slow slowness) error {
+	_, err := s.ask(slowCommand + slow.String())
+	return err
+}
+
+// ask sends a line and returns the answer.
+func (s *server) ask(line string) (answer usage, err error) {
+	if _, err := io.WriteString(s.stdin, line+"\n"); err != nil {
+		return usage{}, fmt.Errorf("the server is gone: %w", err)
 	}
-	var answer usage
 	if err := s.answers.Decode(&answer); err != nil {
-		return 0, fmt.Errorf("the server is gone: %w", err)
+		return usage{}, fmt.Errorf("the server is gone: %w", err)
 	}
-	return float64(answer.CPUSeconds), nil
+	return answer, nil
 }
 
 // stop ends the server. It is an error if the server found fault with the client.

@@ -39,15 +39,24 @@ func TestServe(t *testing.T) {
 	require.NoError(t, table.Set(t.Context(), []byte("h"), []byte("s"), []byte("v")))
 	require.Len(t, client.Snapshot().Tables[0].Partitions, servedPartitions)
 	require.NoError(t, client.Close())
-	for range 2 {
-		_, err := io.WriteString(s.stdin, "\n")
+	for _, line := range []string{"", "", "slow 10%:20ms", "slow "} {
+		_, err := io.WriteString(s.stdin, line+"\n")
 		require.NoError(t, err)
 		var answer usage
 		require.NoError(t, s.answers.Decode(&answer))
 		require.Positive(t, float64(answer.CPUSeconds))
+		require.Equal(t, number(0), answer.Reads)
 	}
 	require.NoError(t, s.stdin.Close())
 	require.NoError(t, <-s.ended)
+}
+
+// TestServeRefuses what it does not understand: a benchmark without the slowness asked for is worthless.
+func TestServeRefuses(t *testing.T) {
+	s := newServed(t)
+	_, err := io.WriteString(s.stdin, "slow down\n")
+	require.NoError(t, err)
+	require.ErrorContains(t, <-s.ended, `-slow: "down"`)
 }
 
 // TestServerFindsFault sends what a client must not send, and wants to be told in the end.

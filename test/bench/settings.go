@@ -27,6 +27,7 @@ type settings struct {
 	json        bool
 	cpuProfile  string
 	serve       bool
+	open        openSettings
 }
 
 // Limits of the flags. As many requests as the client's default window must fit, and a request must
@@ -65,6 +66,7 @@ func parseSettings(args []string, output io.Writer) (*settings, error) {
 	flags.BoolVar(&s.json, "json", false, "print JSON lines, and everything else to standard error")
 	flags.StringVar(&s.cpuProfile, "cpuprofile", "", "afterwards run the operations, without the floor, once more and write their CPU profile to this `file`")
 	flags.BoolVar(&s.serve, "serve", false, "be the server; used by the command itself")
+	s.open.define(flags)
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			fmt.Fprintln(output, "usage: go run ./test/bench [flags]")
@@ -76,8 +78,13 @@ func parseSettings(args []string, output io.Writer) (*settings, error) {
 	if flags.NArg() > 0 {
 		return nil, fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	}
+	given := make(map[string]bool)
+	flags.Visit(func(f *flag.Flag) { given[f.Name] = true })
 	if *quick {
-		shorten(s, flags)
+		shorten(s, given)
+	}
+	if s.open.on && !given["servers"] {
+		s.servers = openServers
 	}
 	s.warmUp = s.duration / 5
 	var err error
@@ -87,13 +94,14 @@ func parseSettings(args []string, output io.Writer) (*settings, error) {
 	if s.operations, err = parseOperations(*operations); err != nil {
 		return nil, err
 	}
-	return s, s.check()
+	if err := s.open.parse(); err != nil {
+		return nil, err
+	}
+	return s, errors.Join(s.check(), s.open.check(s))
 }
 
 // shorten applies -quick, except where another flag says otherwise.
-func shorten(s *settings, flags *flag.FlagSet) {
-	given := make(map[string]bool)
-	flags.Visit(func(f *flag.Flag) { given[f.Name] = true })
+func shorten(s *settings, given map[string]bool) {
 	if !given["duration"] {
 		s.duration = quickDuration
 	}
