@@ -178,9 +178,11 @@ func witness(items []batchItem) uint64 {
 func (b *batchGet) advance(ctx context.Context, c *chunk) {
 	t := b.table
 	if c.failed != nil {
-		if refused := t.await(ctx, &c.operation, c.patience, c.routing, *c.failed); refused != nil {
-			b.fail(c, t.failure(&c.operation, *c.failed, refused))
-			return
+		if !c.canAskForLess() {
+			if refused := t.await(ctx, &c.operation, c.patience, c.routing, *c.failed); refused != nil {
+				b.fail(c, t.failure(&c.operation, *c.failed, refused))
+				return
+			}
 		}
 		chunks := b.regroup(c)
 		c = chunks[0]
@@ -203,6 +205,11 @@ func (b *batchGet) advance(ctx context.Context, c *chunk) {
 	}
 }
 
+// canAskForLess says whether the last answer was too large for the client, and half of it may not be.
+func (c *chunk) canAskForLess() bool {
+	return errors.Is(c.failed.err, ErrAnswerTooLarge) && len(c.items) > 1
+}
+
 func (c *chunk) note(failed failedTry, policy *retry.Policy) {
 	c.failed = &failed
 	c.inDoubt = c.inDoubt || failed.outcome == InDoubt
@@ -216,8 +223,8 @@ func (c *chunk) note(failed failedTry, policy *retry.Policy) {
 // if the partition was split. An answer that was too large is asked for in halves.
 func (b *batchGet) regroup(c *chunk) []*chunk {
 	most := b.options.ChunkItems
-	if errors.Is(c.failed.err, rpc.ErrProtocol) {
-		most = max(1, len(c.items)/2)
+	if c.canAskForLess() {
+		most = len(c.items) / 2
 	}
 	chunks := b.group(b.table.routing.Load(), c.items, most)
 	for i, part := range chunks {

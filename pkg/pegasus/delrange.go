@@ -70,7 +70,7 @@ func (t *Table) DelRange(ctx context.Context, hashKey, startSortKey, stopSortKey
 	}
 	s, err := t.NewScanner(hashKey, startSortKey, stopSortKey, &of)
 	if err != nil {
-		err.(*Error).Operation = name //nolint:errorlint,forcetypeassert // it was made for this call
+		err.(*Error).Operation = name //nolint:errorlint,forcetypeassert,errcheck // it was made for this call
 		return 0, err
 	}
 	defer s.Close()

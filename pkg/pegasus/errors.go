@@ -40,6 +40,9 @@ var (
 	// ErrTooLarge means that a write is larger than Settings.MaxWriteBytes, or that the keys of a read
 	// have more than 1 GiB together.
 	ErrTooLarge = errors.New("request is too large")
+	// ErrAnswerTooLarge means that a server answered with more than rpc.Options.MaxResponseBytes. The
+	// operation should ask for less at a time.
+	ErrAnswerTooLarge = rpc.ErrResponseTooLarge
 	// ErrInvalidTTL means that a TTL is negative, or ends beyond the year 2084, where expiry times end.
 	ErrInvalidTTL = errors.New("TTL out of range")
 	// ErrNotInteger means that Incr, or a check that compares integers, met a value or an operand that

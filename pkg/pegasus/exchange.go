@@ -43,7 +43,7 @@ func newExchanges[A, R any, PA argumentsOf[A], PR resultOf[R]](method *wire.Meth
 
 // begin prepares an operation that may be repeated in doubt, or not. The hash is that of its key.
 func (e *exchanges[A, R]) begin(name string, hash uint64, idempotent bool) *exchange[A, R] {
-	x := e.pool.Get().(*exchange[A, R])
+	x := e.pool.Get().(*exchange[A, R]) //nolint:errcheck // it holds nothing else
 	x.name, x.idempotent = name, idempotent
 	x.request.Header.PartitionHash = hash
 	return x

@@ -389,7 +389,7 @@ func TestScanAnswerTooLarge(t *testing.T) {
 		require.NoError(t, err)
 		defer s.Close()
 		_, err = s.Next(b.within(2 * time.Second))
-		require.ErrorIs(t, err, rpc.ErrProtocol)
+		require.ErrorIs(t, err, pegasus.ErrAnswerTooLarge)
 		smaller, err := b.table.ResumeScanner(s.Cursor(), &pegasus.ScanOptions{BatchSize: 10})
 		require.NoError(t, err)
 		require.Len(t, rest(t, smaller), 100)

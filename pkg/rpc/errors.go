@@ -20,6 +20,9 @@ var (
 	// ErrProtocol means that a node sent bytes that are not the Pegasus protocol, and that the
 	// connection was given up for it.
 	ErrProtocol = errors.New("protocol violation")
+	// ErrResponseTooLarge means that an answer is larger than Options.MaxResponseBytes. It costs the
+	// connection, and the call should ask for less.
+	ErrResponseTooLarge = errors.New("answer is too large")
 	// ErrRetired means that a connection was closed because the client had no more use for it.
 	ErrRetired = errors.New("connection retired")
 	// ErrNoResult means that a server answered ERR_OK without a result. The request was not executed
@@ -38,9 +41,10 @@ type ServerError struct {
 // Error implements error.
 func (e *ServerError) Error() string { return "server answered " + string(e.Name) }
 
-// ResultError means that an answer came whose result could not be decoded. The connection goes on.
+// ResultError means that an answer came whose result could not be decoded. The connection goes on,
+// unless it is for ErrResponseTooLarge.
 type ResultError struct {
-	// Err is a *wire.DecodeError.
+	// Err is, or leads to, a *wire.DecodeError.
 	Err error
 }
 

@@ -168,7 +168,26 @@ func TestProtocolMaxResponseBytes(t *testing.T) {
 		require.NoError(t, calls[0].result())
 		require.Len(t, calls[0].value, fits)
 		p.write(b.answerWith(make([]byte, fits+1)))
-		calls[1].requireFailed(t, StageAwaiting, retry.InDoubt, ErrProtocol)
+		var tooLarge *ResultError
+		require.ErrorAs(t, calls[1].result(), &tooLarge)
+		require.ErrorIs(t, tooLarge, ErrResponseTooLarge)
+		synctest.Wait()
+		require.EqualValues(t, 1, r.node.Epoch(), "the connection is lost")
+	})
+}
+
+// Where not even the head of the answer has come, nobody knows whose it is.
+func TestProtocolMaxResponseBytesOfNobody(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, Options{MaxResponseBytes: 2000})
+		p := r.connect()
+		calls := r.startInOrder(2)
+		p.mustNext()
+		b := p.mustNext()
+		p.write(b.answerWith(make([]byte, 2000))[:wire.ResponseSizePrefix])
+		for _, c := range calls {
+			c.requireFailed(t, StageAwaiting, retry.InDoubt, ErrProtocol)
+		}
 	})
 }
 

@@ -3,6 +3,7 @@ package rpc
 import (
 	"fmt"
 	"io"
+	"math"
 
 	"github.com/bridle-kv/bridle/pkg/retry"
 	"github.com/bridle-kv/bridle/pkg/rpc/wire"
@@ -83,6 +84,7 @@ func (r *reader) parse() (count int, err error) {
 		rest := r.buffer[r.start:r.end]
 		size, err := wire.ResponseSize(rest, r.conn.options.MaxResponseBytes)
 		if err != nil {
+			r.refuse(rest, err)
 			return count, err
 		}
 		if size > len(rest) {
@@ -95,6 +97,29 @@ func (r *reader) parse() (count int, err error) {
 		count++
 	}
 	return count, nil
+}
+
+// plausibleExcess is by what factor an answer may exceed Options.MaxResponseBytes and still be believed.
+const plausibleExcess = 8
+
+// refuse fails the call that an answer is for which is too large, if as much of it has come as tells.
+// The connection cannot be saved, but the call should not be repeated on the next one, where its answer
+// would be as large. A length that is beyond belief is taken for damage, which the next connection may
+// not do to it.
+func (r *reader) refuse(answer []byte, why error) {
+	var head wire.Response
+	plausible := min(int64(plausibleExcess)*int64(r.conn.options.MaxResponseBytes), math.MaxInt32-1)
+	if _, beyond := wire.ResponseSize(answer, int(plausible)); beyond != nil || wire.ParseResponse(answer, &head) != nil {
+		return
+	}
+	c := r.conn
+	c.mu.Lock()
+	call, _ := c.pending.take(head.Sequence)
+	c.mu.Unlock()
+	if call != nil {
+		call.sample(c.latency)
+		call.finish(&ResultError{Err: fmt.Errorf("%w: %w", ErrResponseTooLarge, why)})
+	}
 }
 
 // match takes the calls out of the table for which answers have come. From here on this goroutine is

@@ -46,7 +46,8 @@ func ResponseSize(prefix []byte, limit int) (int, error) {
 	return int(size), nil
 }
 
-// ParseResponse reads a whole response frame, size prefix included.
+// ParseResponse reads a whole response frame, size prefix included. Of a frame of which the end is
+// missing it reads everything but the result.
 func ParseResponse(frame []byte, response *Response) error {
 	r := NewReader(frame)
 	r.i32()
