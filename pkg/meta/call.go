@@ -253,6 +253,9 @@ func (m *MetaManager) install(event string, build func(old *State) (*State, bool
 	if s.drops(before) {
 		m.retireUnused()
 	}
+	if installed := m.options.Hooks.StateInstalled; installed != nil {
+		installed(event, s)
+	}
 }
 
 // claim reserves the asking of one address to the first who comes, so that each server is asked once

@@ -54,6 +54,8 @@ type Options struct {
 	RefreshInterval time.Duration
 	// Logger is told about leaders found and routing changed. Default: nobody.
 	Logger *slog.Logger
+	// Hooks are called when meta servers were asked, and when something was learned. Default: none.
+	Hooks Hooks
 }
 
 func (o Options) withDefaults() (Options, error) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/bridle-kv/bridle/pkg/rpc"
 	"github.com/bridle-kv/bridle/pkg/rpc/wire"
@@ -35,6 +36,8 @@ type Routing struct {
 	AppID int32
 	// Version counts the routings installed for this table, from 1.
 	Version uint64
+	// ReceivedAt is when a meta server's answer came that this view was made of.
+	ReceivedAt time.Time
 	// Partitions are in index order; there is at least one.
 	Partitions []Partition
 
@@ -60,7 +63,9 @@ func newRouting(table string, answer *wire.QueryConfigResponse, pool *rpc.Pool) 
 		return nil, fmt.Errorf("%w: table %q, number %d, has %d partitions of %d",
 			ErrRouting, table, answer.AppID, count, answer.PartitionCount)
 	}
-	r := &Routing{Table: table, AppID: answer.AppID, Version: 1, Partitions: make([]Partition, count)}
+	r := &Routing{
+		Table: table, AppID: answer.AppID, Version: 1, ReceivedAt: time.Now(), Partitions: make([]Partition, count),
+	}
 	for i := range answer.Partitions {
 		configuration := &answer.Partitions[i]
 		if want := (wire.GPID{AppID: answer.AppID, PartitionIndex: int32(i)}); configuration.GPID != want {
@@ -121,7 +126,7 @@ func (r *Routing) arrange() {
 // that fresh was behind in some partition, news that next differs from r in more than trust.
 func (r *Routing) succeededBy(fresh *Routing, believe bool) (next *Routing, older, news bool) {
 	next = &Routing{
-		Table: r.Table, AppID: fresh.AppID, Version: r.Version + 1,
+		Table: r.Table, AppID: fresh.AppID, Version: r.Version + 1, ReceivedAt: fresh.ReceivedAt,
 		Partitions: slices.Clone(fresh.Partitions),
 	}
 	if r.AppID == fresh.AppID && len(r.Partitions) == len(fresh.Partitions) {

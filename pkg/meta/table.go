@@ -28,6 +28,8 @@ const (
 	ReasonTimeout Reason = "timeout"
 	// ReasonAge: nobody asked for a long time.
 	ReasonAge Reason = "age"
+	// ReasonOpened: the table was opened, for which its first routing was asked.
+	ReasonOpened Reason = "opened"
 	// ReasonConfirm: somebody has to know that the routing is not older than this moment.
 	ReasonConfirm Reason = "confirm"
 )
@@ -78,15 +80,26 @@ func (m *MetaManager) OpenTable(ctx context.Context, name string) (*Table, error
 	}
 	t.ctx, t.cancel = context.WithCancel(m.ctx)
 	t.fetched.Store(time.Now())
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.closed {
+	if !m.adopt(t) {
 		t.cancel()
 		return nil, rpc.ErrClosed
 	}
+	if installed := m.options.Hooks.RoutingInstalled; installed != nil {
+		installed(ReasonOpened, routing)
+	}
+	return t, nil
+}
+
+// adopt starts to keep a table current, and is false if the manager is closed.
+func (m *MetaManager) adopt(t *Table) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return false
+	}
 	m.tables[t] = struct{}{}
 	m.running.Go(t.keepCurrent)
-	return t, nil
+	return true
 }
 
 // Name returns the table's name.
@@ -155,6 +168,9 @@ func (t *Table) Close() {
 // LastFailure returns why the last refresh failed, or nil if it did not.
 func (t *Table) LastFailure() error { return t.failure.Load() }
 
+// Refreshes returns how often a meta server was asked for fresh routing, the question under way included.
+func (t *Table) Refreshes() uint64 { return t.questions.Load() }
+
 // FetchedAt returns when a meta server was last asked with success.
 func (t *Table) FetchedAt() time.Time { return t.fetched.Load() }
 
@@ -199,7 +215,7 @@ func (t *Table) refresh(reason Reason) (news bool) {
 	m := t.manager
 	ctx, cancel := context.WithTimeout(t.ctx, m.options.QueryTimeout)
 	defer cancel()
-	question := t.questions.Inc()
+	question, started := t.questions.Inc(), time.Now()
 	answer, err := m.QueryConfig(ctx, t.name)
 	var fresh *Routing
 	if err == nil {
@@ -214,6 +230,9 @@ func (t *Table) refresh(reason Reason) (news bool) {
 		m.options.Logger.Warn("routing refresh failed", "table", t.name, "reason", string(reason), "error", err)
 	}
 	t.rounds.Update(func(ended uint64) (uint64, bool) { return ended + 1, true })
+	if refreshed := m.options.Hooks.Refreshed; refreshed != nil {
+		refreshed(Refresh{Table: t.name, Reason: reason, Took: time.Since(started), News: news, Err: err})
+	}
 	return news
 }
 
@@ -236,6 +255,9 @@ func (t *Table) install(fresh *Routing, reason Reason) (news bool) {
 		t.manager.options.Logger.Info("routing installed", "table", t.name, "reason", string(reason),
 			"app_id", routing.AppID, "partitions", len(routing.Partitions), "version", routing.Version)
 		t.manager.retireUnused()
+		if installed := t.manager.options.Hooks.RoutingInstalled; installed != nil {
+			installed(reason, routing)
+		}
 	}
 	return news
 }

@@ -22,7 +22,7 @@ var (
 )
 
 // newThriftyStub returns a stub on TCP that prepares all its answers.
-func newThriftyStub(t testing.TB, value []byte) *stub {
+func newThriftyStub(t testing.TB, value []byte, options ...pegasus.Option) *stub {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	got, left, updated := &wire.GetResponse{Value: value}, &wire.TTLResponse{Seconds: 60}, &wire.UpdateResponse{}
@@ -55,7 +55,7 @@ func newThriftyStub(t testing.TB, value []byte) *stub {
 		}
 		return wire.ErrOK, updated
 	})
-	s.open()
+	s.open(options...)
 	return s
 }
 

@@ -15,15 +15,17 @@ import (
 // Client is a client of one cluster. It is meant to live as long as the process; all methods are for
 // concurrent use.
 type Client struct {
-	settings Settings
-	opened   time.Time     // on the clock of this client, see now
-	patience retry.Policy  // Settings.Retry without the budget, which Table.await spends
-	gate     *gate         // nil: any number of requests may be under way
-	hedging  *Hedging      // nil: off
-	hedges   *retry.Budget // of hedged reads
-	pool     *rpc.Pool
-	manager  *meta.MetaManager
-	running  sync.WaitGroup // tables being opened
+	settings  Settings
+	opened    time.Time     // on the clock of this client, see now
+	patience  retry.Policy  // Settings.Retry without the budget, which Table.await spends
+	gate      *gate         // nil: any number of requests may be under way
+	hedging   *Hedging      // nil: off
+	hedges    *retry.Budget // of hedged reads
+	pool      *rpc.Pool
+	manager   *meta.MetaManager
+	counters  *counters
+	observers *observers     // nil: there are no hooks
+	running   sync.WaitGroup // tables being opened
 
 	mu     sync.Mutex // guards what follows; never held while anything is waited for
 	tables map[string]*opening
@@ -51,17 +53,9 @@ func Open(metaServers []string, options ...Option) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	pool, err := rpc.NewPool(settings.Connections)
-	if err != nil {
-		return nil, fmt.Errorf("pegasus: %w", err)
-	}
-	manager, err := meta.NewManager(metaServers, pool, settings.Directory)
-	if err != nil {
-		return nil, fmt.Errorf("pegasus: %w", err)
-	}
 	c := &Client{
 		settings: settings, opened: time.Now(), patience: settings.Retry,
-		pool: pool, manager: manager, tables: make(map[string]*opening),
+		counters: newCounters(), tables: make(map[string]*opening),
 	}
 	c.patience.Budget = nil
 	if settings.MaxInFlight > 0 {
@@ -69,6 +63,18 @@ func Open(metaServers []string, options ...Option) (*Client, error) {
 	}
 	if settings.Hedging != nil {
 		c.hedging, c.hedges = settings.Hedging, settings.Hedging.newBudget()
+	}
+	if len(settings.Hooks) > 0 {
+		c.observers = newObservers(settings.Hooks)
+		settings.Connections.Hooks, settings.Directory.Hooks = c.observers.ofConnections(), c.observers.ofDirectory()
+	}
+	c.pool, err = rpc.NewPool(settings.Connections)
+	if err != nil {
+		return nil, fmt.Errorf("pegasus: %w", err)
+	}
+	c.manager, err = meta.NewManager(metaServers, c.pool, settings.Directory)
+	if err != nil {
+		return nil, fmt.Errorf("pegasus: %w", err)
 	}
 	return c, nil
 }

@@ -115,6 +115,7 @@ func (t *Table) callSecondary(ctx context.Context, op *operation) bool {
 	op.request.Header.TimeoutMillis = wire.TimeoutMillis(time.Until(op.deadline))
 	err := node.Call(ctx, &op.request)
 	op.request.Header.Backup, op.request.Attentive = false, false
+	t.hedged(ctx, op, node, err == nil)
 	return err == nil
 }
 
@@ -122,6 +123,9 @@ func (t *Table) callSecondary(ctx context.Context, op *operation) bool {
 // answer counts, and the other call is given up. A secondary's answer that makes no sense has ended the
 // primary's call as well, which is therefore made once more, on its own.
 func (t *Table) callHedged(ctx context.Context, op *operation) error {
+	var asked *rpc.Node
+	won := false
+	defer func() { t.hedged(ctx, op, asked, won) }() // after the slower call was given up
 	both, cancel := context.WithCancel(ctx)
 	defer cancel()
 	primary := op.partition.Primary
@@ -131,7 +135,8 @@ func (t *Table) callHedged(ctx context.Context, op *operation) error {
 	err := primary.Call(both, &op.request)
 	op.request.Attentive = false
 	timer.Stop()
-	answer := h.end()
+	var answer []byte
+	answer, asked = h.end()
 	switch {
 	case err == nil:
 		t.client.hedges.Success()
@@ -140,6 +145,7 @@ func (t *Table) callHedged(ctx context.Context, op *operation) error {
 		var reader wire.Reader
 		if wire.DecodeDetached(&reader, answer, op.request.Result) == nil {
 			t.client.hedges.Success()
+			won = true
 			return nil
 		}
 		op.request.Header.TimeoutMillis = wire.TimeoutMillis(time.Until(op.deadline))
@@ -168,6 +174,7 @@ type hedge struct {
 
 	mu      sync.Mutex
 	request rpc.Request // of the second call
+	node    *rpc.Node   // that the second call is made to; nil if it is not made
 	over    bool        // the first call has ended
 	answer  []byte      // the result of the second call, if that came first
 }
@@ -183,7 +190,9 @@ func (h *hedge) start() {
 	if node == nil || !h.client.hedges.Spend() {
 		return
 	}
+	h.node = node
 	request, result := h.request, new(detached)
+	request.Times = nil // they are the first call's
 	request.Header.Backup, request.Attentive = true, true
 	request.Header.TimeoutMillis = wire.TimeoutMillis(time.Until(request.Deadline))
 	request.Arguments = encoded(request.Arguments.AppendField(nil, firstArgument))
@@ -205,12 +214,13 @@ func (h *hedge) answered(result []byte) {
 	}
 }
 
-// end returns the result of the second call, if there is one. Afterwards nobody touches the operation.
-func (h *hedge) end() []byte {
+// end returns the result of the second call, if there is one, and the node that it was made to, if it
+// was. Afterwards nobody touches the operation.
+func (h *hedge) end() ([]byte, *rpc.Node) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.over = true
-	return h.answer
+	return h.answer, h.node
 }
 
 // firstArgument is the id of the field that the arguments of every RPC are.

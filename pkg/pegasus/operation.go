@@ -23,6 +23,8 @@ type operation struct {
 	// prepare, if there is one, is called before every try and completes the request for where it goes.
 	// Its error ends the operation.
 	prepare func(*meta.Routing, *meta.Partition) error
+	tally   tally
+	times   rpc.Times // of the present try, for hooks
 
 	// Of the last try:
 	partition *meta.Partition
@@ -64,8 +66,17 @@ func (t *Table) run(ctx context.Context, op *operation) error {
 // try sends the request to the primary that the given snapshot names.
 func (t *Table) try(ctx context.Context, op *operation, routing *routingVersion) error {
 	op.tries++
-	_, p := routing.Value().Locate(op.request.Header.PartitionHash)
-	op.partition = p
+	t.client.counters.tried(op)
+	_, op.partition = routing.Value().Locate(op.request.Header.PartitionHash)
+	if o := t.client.observers; o != nil && o.attempts {
+		return t.observe(ctx, op, routing)
+	}
+	return t.attempt(ctx, op, routing)
+}
+
+// attempt is try without what is said about it.
+func (t *Table) attempt(ctx context.Context, op *operation, routing *routingVersion) error {
+	p := op.partition
 	hedged := t.mayHedge(op)
 	if p.Primary == nil && !hedged {
 		return ErrNoPrimary
@@ -136,6 +147,7 @@ func (t *Table) await(ctx context.Context, op *operation, patience *retry.Patien
 	if failed.outcome != NotSent && !policy.Budget.Spend() {
 		return retry.ErrBudget
 	}
+	t.retrying(ctx, op, failed.err, pause)
 	if action == retry.Refresh {
 		// Half of the time must do: there is no point in news without a try after them.
 		return t.awaitNews(ctx, routing, reason(failed.row), min(pause, time.Until(op.deadline)/2), redial(failed.err))
@@ -273,6 +285,7 @@ func (t *Table) failure(op *operation, failed failedTry, why error) error {
 	if !errors.Is(why, retry.ErrFinal) {
 		e.Err = ended(last, why)
 	}
+	t.client.counters.failed(op, e)
 	if errors.Is(e.Err, context.DeadlineExceeded) {
 		t.routing.Refresh(meta.ReasonTimeout)
 	}

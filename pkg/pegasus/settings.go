@@ -39,6 +39,8 @@ type Settings struct {
 	Directory meta.Options
 	// Logger is told about leaders, routing and connections, never about single operations.
 	Logger *slog.Logger
+	// Hooks are called when something happens.
+	Hooks []Hooks
 }
 
 // Option changes one setting of a client.

@@ -234,6 +234,7 @@ func (t *Table) verdict(op *operation, status wire.Status) error {
 func (t *Table) answered(op *operation, status wire.Status, cause error) error {
 	e := t.describe(op, Answered)
 	e.Status, e.Err = status, cause
+	t.client.counters.failed(op, e)
 	return e
 }
 

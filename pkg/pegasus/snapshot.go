@@ -1,8 +1,8 @@
 package pegasus
 
 import (
+	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/bridle-kv/bridle/pkg/meta"
@@ -17,6 +17,8 @@ type Snapshot struct {
 	Meta MetaSnapshot
 	// Tables are the open tables, by name.
 	Tables []TableSnapshot
+	// Opening are the names of tables that are being opened.
+	Opening []string
 	// Nodes are all servers ever named, by address, with the counters of their connections.
 	Nodes []rpc.NodeStats
 }
@@ -39,6 +41,8 @@ type MemberSnapshot struct {
 	Address string
 	// Source is "configured", "resolved" or "forwarded".
 	Source string
+	// Name is the configured "host:port" that a resolved address stands for; "" for others.
+	Name string
 }
 
 // TableSnapshot describes the routing of one table.
@@ -49,6 +53,8 @@ type TableSnapshot struct {
 	AppID int32
 	// Version counts the routings installed since the table was opened.
 	Version uint64
+	// ReceivedAt is when the routing came that this one was made of.
+	ReceivedAt time.Time
 	// FetchedAt is when a meta server was last asked for it with success.
 	FetchedAt time.Time
 	// LastFailure is why the last refresh failed; nil if it did not.
@@ -72,33 +78,36 @@ type PartitionSnapshot struct {
 
 // Snapshot returns what the client knows now. It owns all its memory.
 func (c *Client) Snapshot() Snapshot {
-	s := Snapshot{Taken: time.Now(), Meta: describeMeta(c.manager.State())}
-	c.mu.Lock()
-	openings := make([]*opening, 0, len(c.tables))
-	for _, o := range c.tables {
-		openings = append(openings, o)
+	s := Snapshot{Taken: time.Now(), Meta: describeMeta(c.manager.State()), Nodes: c.nodeStats()}
+	tables, opening := c.openTables()
+	for _, table := range tables {
+		s.Tables = append(s.Tables, describeTable(table))
 	}
-	c.mu.Unlock()
-	for _, o := range openings {
+	s.Opening = opening
+	return s
+}
+
+// openTables returns the open tables, and the names of those that are being opened, by name.
+func (c *Client) openTables() (tables []*meta.Table, opening []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, name := range slices.Sorted(maps.Keys(c.tables)) {
 		select {
-		case <-o.done:
-			if o.err == nil {
-				s.Tables = append(s.Tables, describeTable(o.table.routing))
+		case <-c.tables[name].done:
+			if o := c.tables[name]; o.err == nil {
+				tables = append(tables, o.table.routing)
 			}
-		default: // still being opened
+		default:
+			opening = append(opening, name)
 		}
 	}
-	slices.SortFunc(s.Tables, func(a, b TableSnapshot) int { return strings.Compare(a.Name, b.Name) })
-	for _, node := range c.pool.Nodes() {
-		s.Nodes = append(s.Nodes, node.Stats())
-	}
-	return s
+	return tables, opening
 }
 
 func describeMeta(state *meta.State) MetaSnapshot {
 	m := MetaSnapshot{Epoch: state.Epoch, Leader: state.LeaderAddress(), Confirmed: state.Confirmed}
 	for _, member := range state.Members {
-		m.Members = append(m.Members, MemberSnapshot{Address: member.Address, Source: member.Source.String()})
+		m.Members = append(m.Members, MemberSnapshot{Address: member.Address, Source: member.Source.String(), Name: member.Name})
 	}
 	return m
 }
@@ -107,7 +116,7 @@ func describeTable(table *meta.Table) TableSnapshot {
 	routing := table.Load().Value()
 	t := TableSnapshot{
 		Name: routing.Table, AppID: routing.AppID, Version: routing.Version,
-		FetchedAt: table.FetchedAt(), LastFailure: table.LastFailure(),
+		ReceivedAt: routing.ReceivedAt, FetchedAt: table.FetchedAt(), LastFailure: table.LastFailure(),
 	}
 	for i := range routing.Partitions {
 		p := &routing.Partitions[i]

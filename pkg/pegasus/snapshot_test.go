@@ -47,7 +47,7 @@ func TestSnapshot(t *testing.T) {
 			},
 		}, s.Meta)
 		require.Equal(t, []pegasus.TableSnapshot{{
-			Name: tableName, AppID: b.appID, Version: 1, FetchedAt: time.Now(),
+			Name: tableName, AppID: b.appID, Version: 1, ReceivedAt: time.Now(), FetchedAt: time.Now(),
 			Partitions: []pegasus.PartitionSnapshot{
 				{Ballot: 1, Primary: "10.0.1.1:34801", Secondaries: []string{"10.0.1.2:34801", "10.0.1.3:34801"}, Trusted: true},
 				{Ballot: 1, Primary: "10.0.1.2:34801", Secondaries: []string{"10.0.1.3:34801", "10.0.1.1:34801"}, Trusted: true},

@@ -96,6 +96,15 @@ func (b *Budget) Spend() bool {
 	return b == nil || b.change(b.spent)
 }
 
+// Left returns how many retries the budget allows now, and how many it does when it is full. A nil
+// Budget has none of either.
+func (b *Budget) Left() (tokens, capacity int) {
+	if b == nil {
+		return 0, 0
+	}
+	return int(b.tokens.Load() / token), int(b.capacity / token)
+}
+
 // refilled returns the level after a success, and whether that is a change.
 func (b *Budget) refilled(level int64) (next int64, ok bool) {
 	return min(level+b.refill, b.capacity), level < b.capacity

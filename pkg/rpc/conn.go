@@ -35,6 +35,8 @@ type Request struct {
 	// Deadline is the time at which the call fails with context.DeadlineExceeded, to within
 	// Options.SweepInterval. The context may end it earlier, and to the point. Zero means none.
 	Deadline time.Time
+	// Times, if it is not nil, is filled in before Call returns.
+	Times *Times
 }
 
 // waited corrects the announced timeout after a wait.
@@ -137,6 +139,7 @@ func (c *Conn) enqueue(ctx context.Context, request *Request, pending *call) err
 		return &errUnusable{ErrRetired}
 	}
 	c.appendFrame(request, seq)
+	request.entered()
 	pending.end = c.queued
 	if c.stats.sent%latencySample == 0 && request.Method.IsRead() {
 		pending.began = time.Now()
@@ -281,6 +284,9 @@ func (c *Conn) die(cause error) {
 		level = slog.LevelDebug
 	}
 	c.options.Logger.Log(context.Background(), level, "connection lost", "node", c.address, "cause", cause)
+	if lost := c.options.Hooks.ConnectionLost; lost != nil {
+		lost(c.address, cause)
+	}
 }
 
 // byUs says whether a connection died because the client had no more use for it.

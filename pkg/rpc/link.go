@@ -95,6 +95,9 @@ func (l *link) dial(f *flight) {
 	n.mu.Lock()
 	n.dials++
 	n.mu.Unlock()
+	if begin := options.Hooks.DialBegin; begin != nil {
+		begin(n.address)
+	}
 	started := time.Now()
 	ctx, cancel := context.WithTimeout(n.pool.ctx, options.DialTimeout)
 	defer cancel()
@@ -111,6 +114,9 @@ func (l *link) dial(f *flight) {
 		options.Logger.Debug("cannot connect", "node", n.address, "error", f.err)
 	} else {
 		options.Logger.Info("connected", "node", n.address, "took", time.Since(started))
+	}
+	if end := options.Hooks.DialEnd; end != nil {
+		end(n.address, time.Since(started), f.err)
 	}
 }
 

@@ -169,6 +169,9 @@ func (n *Node) Stats() NodeStats {
 	stats.Sent, stats.Received, stats.Flushes = total.sent, total.received, total.flushes
 	stats.Late, stats.Unexpected = total.late, total.unexpected
 	stats.Abandoned, stats.Waited = total.abandoned, total.waited
+	stats.LatencyP50, _ = n.latency.quantile(0.5)
+	stats.LatencyP95, _ = n.latency.quantile(0.95)
+	stats.LatencyP99, _ = n.latency.quantile(0.99)
 	return stats
 }
 

@@ -61,6 +61,8 @@ type Options struct {
 	BackoffMax time.Duration
 	// Logger is told about connections made and lost. Default: nobody.
 	Logger *slog.Logger
+	// Hooks are called when connections are made and lost. Default: none.
+	Hooks Hooks
 }
 
 // Limits of the options.

@@ -53,6 +53,9 @@ type NodeStats struct {
 	CircuitOpen bool
 	// Dials counts attempts to connect.
 	Dials uint64
+	// LatencyP50, LatencyP95 and LatencyP99 are the times that such shares of the latest reads took at
+	// most, see Node.Latency; 0 while too little is known.
+	LatencyP50, LatencyP95, LatencyP99 time.Duration
 	// LastError is why the last connection was lost or could not be made; nil if neither happened.
 	LastError error
 	// LastErrorAt is when that was.
