@@ -68,9 +68,8 @@ func (t *Table) DelRange(ctx context.Context, hashKey, startSortKey, stopSortKey
 		StartExclusive: o.StartExclusive, StopInclusive: o.StopInclusive, SortKeyFilter: o.SortKeyFilter,
 		BatchSize: o.BatchSize, NoValue: true,
 	}
-	s, err := t.NewScanner(hashKey, startSortKey, stopSortKey, &of)
+	s, err := t.newHashKeyScanner(name, hashKey, startSortKey, stopSortKey, &of)
 	if err != nil {
-		err.(*Error).Operation = name //nolint:errorlint,forcetypeassert,errcheck // it was made for this call
 		return 0, err
 	}
 	defer s.Close()

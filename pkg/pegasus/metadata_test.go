@@ -2,6 +2,8 @@ package pegasus_test
 
 import (
 	"context"
+	"fmt"
+	"io"
 	"testing"
 	"time"
 
@@ -127,6 +129,33 @@ func TestMetadataWithoutAnswer(t *testing.T) {
 				require.Equal(t, before, answered, name)
 			}
 			remove()
+		}
+	})
+}
+
+// A scan tells who sent its records, as they come.
+func TestMetadataOfScans(t *testing.T) {
+	inBubble(t, onebox.Config{}, onebox.TableOptions{Partitions: 4}, func(t *testing.T, b *box) {
+		for i := range 40 {
+			b.set(fmt.Sprint("key ", i), "value")
+		}
+		scanners, err := b.table.TableScanners(1, nil)
+		require.NoError(t, err)
+		s := scanners[0]
+		defer s.Close()
+		require.Zero(t, s.Metadata())
+		for found := 0; ; found++ {
+			record, err := s.Next(t.Context())
+			if err == io.EOF {
+				require.Equal(t, 40, found)
+				return
+			}
+			require.NoError(t, err)
+			partition := int(hashOf(string(record.HashKey)) % 4)
+			require.Equal(t, pegasus.Metadata{
+				Partition: wire.GPID{AppID: b.appID, PartitionIndex: int32(partition)},
+				Server:    b.Primary(tableName, partition).Address(),
+			}, s.Metadata())
 		}
 	})
 }

@@ -172,15 +172,20 @@ const scanName = "scan"
 // empty start means the first record, an empty stop the end; a range that is upside down is empty. A nil
 // options means the zero value. NewScanner does no I/O and keeps no reference to its arguments.
 func (t *Table) NewScanner(hashKey, startSortKey, stopSortKey []byte, options *ScanOptions) (*Scanner, error) {
+	return t.newHashKeyScanner(scanName, hashKey, startSortKey, stopSortKey, options)
+}
+
+// newHashKeyScanner is NewScanner for the operation of the given name.
+func (t *Table) newHashKeyScanner(name string, hashKey, startSortKey, stopSortKey []byte, options *ScanOptions) (*Scanner, error) {
 	o, err := scanOptions(options)
 	if err != nil {
-		return nil, t.invalid(scanName, err)
+		return nil, t.invalid(name, err)
 	}
 	of, err := t.hashKeyScope(hashKey, startSortKey, stopSortKey, &o)
 	if err != nil {
-		return nil, t.invalid(scanName, err)
+		return nil, t.invalid(name, err)
 	}
-	s := t.newScanner(scanName, of, &o, walk{todo: []part{newPart(class{}, nil)}})
+	s := t.newScanner(name, of, &o, walk{todo: []part{newPart(class{}, nil)}})
 	s.alone = true
 	return s, nil
 }

@@ -152,7 +152,7 @@ func (f *fetcher) step(ctx context.Context) (batch, error) {
 	} else if f.response.Status == wire.StatusIncomplete {
 		return batch{}, f.setback(ctx)
 	}
-	return batch{records: records, begin: begin, end: f.walk}, nil
+	return batch{records: records, begin: begin, end: f.walk, origin: f.response.Origin}, nil
 }
 
 // ask makes one request and receives the answer. again tells that there is none to work with, but that

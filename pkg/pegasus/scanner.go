@@ -64,6 +64,7 @@ type Scanner struct {
 type batch struct {
 	records    []wire.KeyValue
 	begin, end walk // how far the scan was before and after them
+	origin     wire.Origin
 }
 
 // flight is the outcome of a prefetch.
@@ -96,6 +97,14 @@ func (s *Scanner) Next(ctx context.Context) (ScanRecord, error) {
 	record := &s.batch.records[s.used]
 	s.used++
 	return s.recordOf(record), nil
+}
+
+// Metadata tells who sent the record that Next returned last. It is the zero value before that.
+func (s *Scanner) Metadata() (m Metadata) {
+	if s.used > 0 {
+		m.fill(&s.batch.origin, 0)
+	}
+	return m
 }
 
 // recordOf gives a received record the form of the API.
