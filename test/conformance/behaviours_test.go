@@ -1,14 +1,12 @@
 package conformance
 
 import (
-	"go/ast"
-	"go/parser"
-	"go/token"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/bridle-kv/bridle/test/inventory"
 )
 
 // behaviour is something that a correct client does, and the tests that hold this one to it.
@@ -91,36 +89,16 @@ var behaviours = []behaviour{
 }
 
 func TestEveryBehaviourHasATest(t *testing.T) {
-	functions := map[string]map[string]bool{} // by folder
+	tests, err := inventory.Take()
+	require.NoError(t, err)
 	for i, b := range behaviours {
 		require.Equal(t, i+1, b.number, b.text)
 		require.NotEmpty(t, b.text, "behaviour %d", b.number)
 		require.Equal(t, b.reason == "", len(b.tests) > 0, "behaviour %d has either tests or a reason", b.number)
 		for _, test := range b.tests {
 			folder, name, _ := strings.Cut(test, " ")
-			if functions[folder] == nil {
-				functions[folder] = testsIn(t, folder)
-			}
-			require.True(t, functions[folder][name], "behaviour %d, %s: there is no %s in %s", b.number, b.text, name, folder)
+			require.True(t, tests.Has(folder, name), "behaviour %d, %s: there is no %s in %s", b.number, b.text, name, folder)
 		}
 	}
 	require.Len(t, behaviours, 52)
-}
-
-// testsIn returns the names of the test functions of a folder of this module.
-func testsIn(t *testing.T, folder string) map[string]bool {
-	t.Helper()
-	names := map[string]bool{}
-	files, err := filepath.Glob(filepath.Join("..", "..", filepath.FromSlash(folder), "*_test.go"))
-	require.NoError(t, err)
-	for _, file := range files {
-		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.SkipObjectResolution)
-		require.NoError(t, err)
-		for _, declaration := range parsed.Decls {
-			if function, ok := declaration.(*ast.FuncDecl); ok && function.Recv == nil && strings.HasPrefix(function.Name.Name, "Test") {
-				names[function.Name.Name] = true
-			}
-		}
-	}
-	return names
 }
