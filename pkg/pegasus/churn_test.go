@@ -75,14 +75,14 @@ func (b *box) learn(partitions int) {
 	require.Len(b.t, b.client.Snapshot().Tables[0].Partitions, partitions)
 }
 
-// TestTableMadeAnewUnderLoad drops a table that five hundred callers use, and makes it again half a
+// TestTableMadeAnewUnderLoad drops a table that a hundred callers use, and makes it again half a
 // second later with half, or twice, as many partitions: until then they are told that there is no such
 // table, at once and without asking a meta server each; from then on nobody fails.
 func TestTableMadeAnewUnderLoad(t *testing.T) {
 	for _, partitions := range []int{1, 2, 8, 3} {
 		t.Run(fmt.Sprint(partitions), func(t *testing.T) {
 			inBubble(t, onebox.Config{}, onebox.TableOptions{Partitions: 4}, func(t *testing.T, b *box) {
-				const callers, pause = 500, 20 * time.Millisecond
+				const callers, pause = 100, 20 * time.Millisecond
 				b.set("key", "of the first")
 				var made atomic.Bool
 				ended := make(chan struct{})

