@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/atomic"
 
 	"github.com/bridle-kv/bridle/pkg/pegasus"
 	"github.com/bridle-kv/bridle/pkg/retry"
@@ -19,7 +20,7 @@ import (
 type arrivals struct {
 	b       *box
 	began   time.Time
-	ended   chan struct{}
+	ended   atomic.Bool
 	running sync.WaitGroup
 
 	mu   sync.Mutex // guards what follows
@@ -35,17 +36,11 @@ type arrival struct {
 
 // arrive has operations begin at the rate, reads and writes in turn, all over the table.
 func (b *box) arrive(perSecond int) *arrivals {
-	a := &arrivals{b: b, began: time.Now(), ended: make(chan struct{})}
+	a := &arrivals{b: b, began: time.Now()}
 	a.running.Go(func() {
-		tick := time.NewTicker(time.Second / time.Duration(perSecond))
-		defer tick.Stop()
-		for i := 0; ; i++ {
-			select {
-			case <-a.ended:
-				return
-			case <-tick.C:
-				a.running.Go(func() { a.one(i) })
-			}
+		for i := 0; !a.ended.Load(); i++ {
+			time.Sleep(time.Second / time.Duration(perSecond))
+			a.running.Go(func() { a.one(i) })
 		}
 	})
 	return a
@@ -67,7 +62,7 @@ func (a *arrivals) one(i int) {
 
 // stop waits for the last operation, and returns them all.
 func (a *arrivals) stop() []arrival {
-	close(a.ended)
+	a.ended.Store(true)
 	a.running.Wait()
 	return a.made
 }
