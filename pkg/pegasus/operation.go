@@ -96,8 +96,35 @@ func (t *Table) attempt(ctx context.Context, op *operation, routing *routingVers
 	return t.send(ctx, op, hedged)
 }
 
-// send makes one request to the operation's partition and waits for the answer.
+// send makes one request to the operation's partition and waits for the answer, for as long as one try
+// may take.
 func (t *Table) send(ctx context.Context, op *operation, hedged bool) error {
+	limit := t.client.settings.TryTimeout
+	if limit == 0 || !op.idempotent {
+		return t.sendToTheEnd(ctx, op, hedged)
+	}
+	until := t.client.now().Add(limit)
+	if !until.Before(op.deadline) {
+		return t.sendToTheEnd(ctx, op, hedged)
+	}
+	op.request.Deadline = until
+	err := t.sendToTheEnd(ctx, op, hedged)
+	op.request.Deadline = op.deadline
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil && t.client.now().Before(op.deadline) {
+		return &tryTimeoutError{err}
+	}
+	return err
+}
+
+// tryTimeoutError means that a try, but not the operation, has had its time.
+type tryTimeoutError struct{ cause error }
+
+func (e *tryTimeoutError) Error() string { return "one try's time is over: " + e.cause.Error() }
+
+func (e *tryTimeoutError) Unwrap() error { return e.cause }
+
+// sendToTheEnd is send for as long as the operation may take.
+func (t *Table) sendToTheEnd(ctx context.Context, op *operation, hedged bool) error {
 	primary := op.partition.Primary
 	switch {
 	case !hedged:
@@ -223,6 +250,10 @@ func classify(err error) (retry.Row, Outcome) {
 	}
 	var call *rpc.CallError
 	if errors.As(err, &call) {
+		var tryTimeout *tryTimeoutError
+		if errors.As(err, &tryTimeout) {
+			return retry.Transport(retry.AttemptTimedOut), call.Outcome
+		}
 		return callRow(call), call.Outcome
 	}
 	row := retry.Transport(retry.Undecodable)

@@ -15,6 +15,8 @@ import (
 type Settings struct {
 	// OperationTimeout is the time that an operation may take whose context has no deadline.
 	OperationTimeout time.Duration
+	// TryTimeout is the time that one try of an operation may take; 0: as long as the operation.
+	TryTimeout time.Duration
 	// MaxWriteBytes is the largest body of a write request, in bytes.
 	MaxWriteBytes int
 	// RetryDoubtfulWrites allows to repeat a Set, Del, MultiSet or MultiDel whose outcome is in doubt, and
@@ -66,6 +68,14 @@ const (
 func WithOperationTimeout(d time.Duration) Option {
 	return func(s *Settings) { s.OperationTimeout = d }
 }
+
+// WithTryTimeout sets the time, 10 ms to a day, that one try may take of an operation that can be
+// repeated: when it is over, the operation is tried again, perhaps elsewhere. It helps where servers
+// drop single requests without a word, which some do when they start, when a table is denied to
+// clients, or when requests have queued for too long; servers that are silent altogether are found out
+// by rpc.Options.ReadSilenceLimit. Default 0: a try takes as long as the operation. Shorter than what
+// the slowest requests take, it only adds load.
+func WithTryTimeout(d time.Duration) Option { return func(s *Settings) { s.TryTimeout = d } }
 
 // WithMaxWriteBytes sets the largest body of a write request in bytes, 1 KiB to 1 GiB; larger writes
 // fail with ErrTooLarge before anything is sent. Default 1 MiB, like the servers' own limit
@@ -173,11 +183,19 @@ func newSettings(options []Option) (Settings, error) {
 	}
 	return s, errors.Join(
 		wrong,
+		s.checkTryTimeout(),
 		inRange("MaxInFlight", s.MaxInFlight, 0, 1_000_000),
 		inRange("OperationTimeout", s.OperationTimeout, time.Millisecond, 24*time.Hour),
 		inRange("MaxWriteBytes", s.MaxWriteBytes, 1<<10, 1<<30),
 		s.Retry.Validate(),
 	)
+}
+
+func (s *Settings) checkTryTimeout() error {
+	if s.TryTimeout == 0 {
+		return nil
+	}
+	return inRange("TryTimeout", s.TryTimeout, 10*time.Millisecond, 24*time.Hour)
 }
 
 func inRange[T int | float64 | time.Duration](name string, value, least, most T) error {

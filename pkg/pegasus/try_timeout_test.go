@@ -1,0 +1,62 @@
+package pegasus_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/bridle-kv/bridle/pkg/pegasus"
+	"github.com/bridle-kv/bridle/pkg/rpc/wire"
+	"github.com/bridle-kv/bridle/test/onebox"
+)
+
+// A request that the server drops is sent again when the try's time is over. Operations that must not
+// be sent twice go on waiting.
+func TestTryTimeout(t *testing.T) {
+	const limit = 200 * time.Millisecond
+	inBubble(t, onebox.Config{}, single, func(t *testing.T, b *box) {
+		b.set("key", "value")
+		for name, operation := range map[string]struct {
+			method *wire.Method
+			run    func() error
+		}{
+			"get": {wire.Get, func() error { _, err := b.get("key"); return err }},
+			"set": {wire.Put, func() error { return b.table.Set(t.Context(), []byte("key"), []byte("sort"), []byte("value")) }},
+			"batch get": {wire.BatchGet, func() error {
+				_, err := b.table.BatchGet(t.Context(), []pegasus.Key{{HashKey: []byte("key"), SortKey: []byte("sort")}}, nil)
+				return err
+			}},
+		} {
+			before := b.requests(operation.method)
+			b.Replica(0).Inject(onebox.Fault{Match: onebox.OnMethod(operation.method), DropRequest: true, Times: 2})
+			took := elapsed(func() { require.NoError(t, operation.run(), name) })
+			require.GreaterOrEqual(t, took, 2*limit, name)
+			require.Less(t, took, 3*limit, name)
+			require.Equal(t, before+3, b.requests(operation.method), name)
+		}
+		b.Replica(0).Inject(onebox.Fault{Match: onebox.OnMethod(wire.Incr), DropRequest: true, Times: 1})
+		_, err := b.table.Incr(b.within(time.Second), []byte("counter"), nil, 1)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.Equal(t, pegasus.InDoubt, failed(t, err).Outcome)
+		require.Equal(t, 1, failed(t, err).Tries)
+	}, pegasus.WithTryTimeout(limit))
+}
+
+// The operation's own end is not a try's.
+func TestTryTimeoutWithinTheOperation(t *testing.T) {
+	inBubble(t, onebox.Config{}, single, func(t *testing.T, b *box) {
+		b.injectAll(onebox.Fault{Match: onebox.OnMethod(wire.Get), DropRequest: true})
+		for _, limit := range []time.Duration{100 * time.Millisecond, 500 * time.Millisecond} {
+			took := elapsed(func() {
+				_, err := b.table.Get(b.within(limit), []byte("key"), nil)
+				require.ErrorIs(t, err, context.DeadlineExceeded)
+				require.True(t, failed(t, err).Timeout())
+			})
+			require.Equal(t, limit, took)
+		}
+	}, pegasus.WithTryTimeout(200*time.Millisecond))
+	_, err := pegasus.Open([]string{"10.0.0.1"}, pegasus.WithTryTimeout(time.Millisecond))
+	require.ErrorContains(t, err, "TryTimeout")
+}
