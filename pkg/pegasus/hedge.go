@@ -17,7 +17,9 @@ import (
 // default.
 type Hedging struct {
 	// Delay is how long the primary may take before a secondary is asked as well. Default: as long as
-	// the share Quantile of its latest reads took, within MinDelay and MaxDelay.
+	// the share Quantile of its latest reads took, within MinDelay and MaxDelay; if that is more than
+	// twice what it is on a secondary, only as long as there, or twice as long as half of the primary's
+	// reads took if that is longer.
 	Delay time.Duration
 	// Quantile is the share of reads that are not hedged, 0.5 to 0.999. Default 0.95.
 	Quantile float64
@@ -59,16 +61,40 @@ func orDefault[T comparable](value, byDefault T) T {
 	return value
 }
 
-// delay returns how long to wait for the answer of a primary.
-func (h *Hedging) delay(primary *rpc.Node) time.Duration {
+// delay returns how long to wait for the answer of a partition's primary.
+func (h *Hedging) delay(p *meta.Partition) time.Duration {
 	if h.Delay > 0 {
 		return h.Delay
 	}
-	usual, known := primary.Latency(h.Quantile)
+	usual, known := p.Primary.Latency(h.Quantile)
 	if !known {
 		return h.MaxDelay
 	}
+	if other, known := h.fastest(p.Secondaries); known && usual > 2*other {
+		usual = min(usual, straggling(p.Primary, other))
+	}
 	return min(max(usual, h.MinDelay), h.MaxDelay)
+}
+
+// fastest returns how long reads usually take on the fastest of the nodes of which that is known.
+func (h *Hedging) fastest(nodes []*rpc.Node) (usual time.Duration, known bool) {
+	for _, node := range nodes {
+		if d, ok := node.Latency(h.Quantile); ok && (!known || d < usual) {
+			usual, known = d, true
+		}
+	}
+	return usual, known
+}
+
+// straggling returns after what time a read of a node that is slower than another replica's is one of its
+// slow ones: when it would usually be over there, but not before twice the time that half of the node's
+// own take. Its own quantile cannot tell as soon as more of its answers are slow than the quantile leaves
+// out: it is then as long as they take, and hedging would come too late for just these. Nodes that are
+// slow as such are spared by the second bound: to hedge each of their reads would use up the
+// budget, which then would not be there for the stragglers of others.
+func straggling(node *rpc.Node, elsewhere time.Duration) time.Duration {
+	half, _ := node.Latency(0.5)
+	return max(elsewhere, 2*half)
 }
 
 // recentTrouble is for how long a secondary is avoided after a connection to it was lost.
@@ -130,7 +156,7 @@ func (t *Table) callHedged(ctx context.Context, op *operation) error {
 	defer cancel()
 	primary := op.partition.Primary
 	h := &hedge{client: t.client, partition: op.partition, request: op.request, ctx: both, cancel: cancel}
-	timer := time.AfterFunc(t.client.hedging.delay(primary), h.start)
+	timer := time.AfterFunc(t.client.hedging.delay(op.partition), h.start)
 	op.request.Attentive = true
 	err := primary.Call(both, &op.request)
 	op.request.Attentive = false

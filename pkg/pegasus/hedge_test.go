@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/atomic"
 
 	"github.com/bridle-kv/bridle/pkg/pegasus"
 	"github.com/bridle-kv/bridle/pkg/rpc/wire"
@@ -191,6 +192,53 @@ func TestHedgeDelayFollowsTheNode(t *testing.T) {
 		took := elapsed(func() { b.holds("key", "value") })
 		require.GreaterOrEqual(t, took, 20*time.Millisecond)
 		require.LessOrEqual(t, took, 25*time.Millisecond)
+	})
+}
+
+// inUnequalBubble runs a test with a partition on each of three servers, that of partition 0 a slow one,
+// and a client that has learnt how long each takes: 2 ms, and on the slow one 200 ms for one in so many.
+func inUnequalBubble(t *testing.T, slowOneIn int, test func(b *box, keys []string)) {
+	t.Helper()
+	inBubble(t, onebox.Config{}, onebox.TableOptions{Partitions: 3}, func(t *testing.T, b *box) {
+		keys := make([]string, b.PartitionCount(tableName))
+		for i := range 200 { // enough for every partition, so that its last is not the one that is read
+			key := fmt.Sprint("key", i)
+			b.set(key, "value")
+			if p := wire.KeyHash([]byte(key), []byte("sort")) % uint64(len(keys)); keys[p] == "" {
+				keys[p] = key
+			}
+		}
+		var reads atomic.Int64
+		slow := func(r *onebox.Request) bool { return r.Is(wire.Get) && reads.Inc()%int64(slowOneIn) == 0 }
+		b.Primary(tableName, 0).Inject(onebox.Fault{Match: slow, Delay: 200 * time.Millisecond})
+		b.injectAll(onebox.Fault{Match: onebox.OnMethod(wire.Get), Delay: 2 * time.Millisecond})
+		for range 500 {
+			for _, key := range keys {
+				b.holds(key, "value")
+			}
+		}
+		test(b, keys)
+	}, pegasus.WithHedgedReads(pegasus.Hedging{MaxDelay: time.Second, MaxExtraLoad: 1}))
+}
+
+// A primary of which more answers are slow than the quantile leaves out is hedged in time all the same:
+// the other replicas tell what is slow.
+func TestHedgeDelayOfAnUnevenPrimary(t *testing.T) {
+	inUnequalBubble(t, 5, func(b *box, keys []string) {
+		for range 200 {
+			require.LessOrEqual(b.t, elapsed(func() { b.holds(keys[0], "value") }), 8*time.Millisecond)
+		}
+	})
+}
+
+// A primary that is always slower than the others is not hedged for that.
+func TestHedgeDelayOfAFarPrimary(t *testing.T) {
+	inUnequalBubble(t, 1, func(b *box, keys []string) {
+		before := b.backups()
+		for range 200 {
+			require.Equal(b.t, 200*time.Millisecond, elapsed(func() { b.holds(keys[0], "value") }))
+		}
+		require.Equal(b.t, before, b.backups())
 	})
 }
 
