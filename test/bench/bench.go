@@ -30,9 +30,11 @@ func openBench(s *settings, client *pegasus.Client, table string) (*bench, error
 	if b.table, err = client.OpenTable(ctx, table); err != nil {
 		return nil, err
 	}
-	return b, b.fill(func(r *record) error {
-		return b.table.Set(context.Background(), r.hashKey, r.sortKey, r.value)
-	})
+	return b, b.fill(b.write)
+}
+
+func (b *bench) write(r *record) error {
+	return b.table.Set(context.Background(), r.hashKey, r.sortKey, r.value)
 }
 
 // fillers is how many goroutines write the records at the beginning.

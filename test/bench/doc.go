@@ -83,6 +83,7 @@
 //   - rate_per_s, ops_per_s: what was offered, and what was done until the last operation had ended.
 //   - p50_us, p99_us, p999_us, max_us: the latencies, in microseconds, of all operations.
 //   - extra_load: the reads that the servers received beyond one for each operation, as a share of those.
+//   - hedges, hedges_won: the reads for which a secondary was asked, and those that it answered first.
 //   - late_p99_us: by how much the generator itself was late. It is part of the latencies. Where it is not
 //     far below them, they are the machine's, not the client's or the servers'.
 //   - cpu_us_per_op, server_cpu_us_per_op: as above, but the means.

@@ -89,8 +89,11 @@ func (b *openRun) enter(h hedging, slow slowness, metas []string, table string) 
 		return err
 	}
 	c.bench = opened
-	return nil
+	return opened.settle()
 }
+
+// settle writes all records once more: a secondary learns that a write is committed from the next one.
+func (b *bench) settle() error { return b.fill(b.write) }
 
 // runAll runs all rates and hands the rows to the report as they come.
 func (b *openRun) runAll(r *report[openRow]) error {
@@ -146,12 +149,15 @@ func (b *openRun) measure(c *openContender, plan schedule) (*openSlice, error) {
 	if err != nil {
 		return nil, err
 	}
+	hedges, won := c.hedges()
 	cpu := processCPU()
 	s, err := b.loop.run(plan, func(i int) error { return c.operate(i, b.settings.deadline) })
 	if err != nil {
 		return nil, err
 	}
 	s.cpu = processCPU() - cpu
+	s.hedges, s.hedgesWon = c.hedges()
+	s.hedges, s.hedgesWon = s.hedges-hedges, s.hedgesWon-won
 	after, err := b.server.used()
 	s.server = after.since(before)
 	if s.failure != nil && b.failure == nil {
@@ -171,6 +177,14 @@ func (c *openContender) operate(i int, deadline time.Duration) error {
 	r := &c.bench.records[i%len(c.bench.records)]
 	value, err := c.bench.table.Get(ctx, r.hashKey, r.sortKey)
 	return check(value, r, err)
+}
+
+// hedges returns how many reads secondaries were asked for so far, and how many they answered first.
+func (c *openContender) hedges() (asked, won uint64) {
+	for _, op := range c.bench.client.Stats().Operations {
+		asked, won = asked+op.Hedges, won+op.HedgesWon
+	}
+	return asked, won
 }
 
 // describe says in some lines what is measured, where and how.

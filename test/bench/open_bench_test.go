@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/bridle-kv/bridle/pkg/pegasus"
 	"github.com/bridle-kv/bridle/pkg/rpc/wire"
 	"github.com/bridle-kv/bridle/test/onebox"
 )
@@ -50,12 +51,15 @@ func TestWholeOpenLoop(t *testing.T) {
 		require.Positive(t, float64(r.ServerCPU), r)
 		if r.Hedging == "off" {
 			require.Zero(t, float64(r.ExtraLoad), r)
+			require.Zero(t, r.Hedges+r.HedgesWon, r)
 		}
 		if r.Slow != "" && r.Hedging == "off" {
 			require.GreaterOrEqual(t, float64(r.Max), 300_000*0.98, r)
 		}
 		if r.Slow != "" && r.Hedging != "off" {
 			require.Positive(t, float64(r.ExtraLoad), "the slow server's share of reads makes hedges certain")
+			require.Positive(t, r.HedgesWon, r)
+			require.LessOrEqual(t, r.HedgesWon, r.Hedges, r)
 		}
 	}
 	require.Equal(t, []string{
@@ -123,15 +127,23 @@ func TestOpenLoopServerIsGone(t *testing.T) {
 	require.ErrorIs(t, err, gone)
 }
 
+// idle returns the bench of a client that never does anything.
+func idle(t *testing.T) *bench {
+	client, err := pegasus.Open([]string{"127.0.0.1:1"})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, client.Close()) })
+	return &bench{client: client}
+}
+
 // TestTurns wants contenders to alternate, each under its own condition, with a slice before the first
 // round that does not count.
 func TestTurns(t *testing.T) {
 	slow := slowness{{percent: 10, delay: time.Second}}
-	server := &counted{}
+	server, idle := &counted{}, idle(t)
 	s := &settings{rounds: 2, duration: 10 * time.Millisecond}
 	s.open.arrivals = allArrivals[1]
 	b := &openRun{
-		settings: s, server: server, contenders: []*openContender{{}, {slow: slow}},
+		settings: s, server: server, contenders: []*openContender{{bench: idle}, {bench: idle, slow: slow}},
 		loop: &openLoop{sleep: func(int64) error { return nil }}, // of which the limit is nothing at all
 	}
 	rounds, err := b.compete(1000)
@@ -154,6 +166,7 @@ func openSliceOf(operations, reads int, latency time.Duration) *openSlice {
 		fates[i].took = latency
 	}
 	s := sumUp(fates, time.Second)
+	s.hedges, s.hedgesWon = 3, 2
 	s.cpu, s.server = 0.5, usage{CPUSeconds: 0.25, Reads: number(reads)}
 	return s
 }
@@ -172,6 +185,8 @@ func TestSummarizeOpen(t *testing.T) {
 	require.InDelta(t, 0.05, float64(r.ExtraLoad), 1e-9, "1050 reads for 1000 operations that were begun")
 	require.InDelta(t, 1000, float64(r.CPU), 1e-9)
 	require.InDelta(t, 500, float64(r.ServerCPU), 1e-9)
+	require.EqualValues(t, 6, r.Hedges)
+	require.EqualValues(t, 4, r.HedgesWon)
 	require.Equal(t, 1, r.Failed)
 	require.Equal(t, 1, r.Overflow)
 }
@@ -185,7 +200,7 @@ func TestOpenLoopKeys(t *testing.T) {
 	require.NoError(t, json.Unmarshal(out.Bytes(), &line))
 	require.ElementsMatch(t, []string{
 		"op", "slow", "hedging", "rate_per_s", "ops_per_s", "p50_us", "p99_us", "p999_us", "max_us", "extra_load",
-		"late_p99_us", "cpu_us_per_op", "server_cpu_us_per_op", "failed", "overflow",
+		"hedges", "hedges_won", "late_p99_us", "cpu_us_per_op", "server_cpu_us_per_op", "failed", "overflow",
 	}, slices.Collect(maps.Keys(line)))
 	require.Len(t, openColumns, len(line))
 

@@ -26,6 +26,8 @@ type openSlice struct {
 	late      *hdrhistogram.Histogram // by how much the generator missed the intended times
 	cpu       float64                 // seconds
 	server    usage                   // of this slice
+	hedges    uint64                  // reads for which a secondary was asked,
+	hedgesWon uint64                  // and those that it answered first
 }
 
 // fate is what became of one arrival.

@@ -17,6 +17,8 @@ type openRow struct {
 	P999      number `json:"p999_us"`
 	Max       number `json:"max_us"`
 	ExtraLoad number `json:"extra_load"`
+	Hedges    uint64 `json:"hedges"`
+	HedgesWon uint64 `json:"hedges_won"`
 	Late      number `json:"late_p99_us"`
 	CPU       number `json:"cpu_us_per_op"`
 	ServerCPU number `json:"server_cpu_us_per_op"`
@@ -35,6 +37,8 @@ var openColumns = []column[openRow]{
 	{"p99.9 us", 9, func(r *openRow) string { return r.P999.text(1) }},
 	{"max us", 9, func(r *openRow) string { return r.Max.text(1) }},
 	{"extra load", 10, func(r *openRow) string { return (100 * r.ExtraLoad).text(2) + "%" }},
+	{"hedges", 7, func(r *openRow) string { return fmt.Sprint(r.Hedges) }},
+	{"won", 7, func(r *openRow) string { return fmt.Sprint(r.HedgesWon) }},
 	{"late p99 us", 11, func(r *openRow) string { return r.Late.text(1) }},
 	{"CPU us/op", 9, func(r *openRow) string { return r.CPU.text(2) }},
 	{"server CPU us/op", 16, func(r *openRow) string { return r.ServerCPU.text(2) }},
@@ -62,6 +66,8 @@ func summarizeOpen(c *openContender, rate int, rounds []*openSlice) openRow {
 		P999:      micros(total.latency.ValueAtPercentile(99.9)),
 		Max:       micros(total.latency.Max()),
 		ExtraLoad: perOperation(total.server.Reads) - 1,
+		Hedges:    total.hedges,
+		HedgesWon: total.hedgesWon,
 		Late:      micros(total.late.ValueAtPercentile(99)),
 		CPU:       perOperation(number(total.cpu * 1e6)),
 		ServerCPU: perOperation(total.server.CPUSeconds * 1e6),
@@ -80,6 +86,8 @@ func sumOf(rounds []*openSlice) *openSlice {
 		total.succeeded += s.succeeded
 		total.failed += s.failed
 		total.overflow += s.overflow
+		total.hedges += s.hedges
+		total.hedgesWon += s.hedgesWon
 		total.elapsed += s.elapsed
 		total.cpu += s.cpu
 		total.server.CPUSeconds += s.server.CPUSeconds

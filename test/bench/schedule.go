@@ -42,9 +42,9 @@ func evenly(rate int, duration time.Duration, _ *rand.Rand) schedule {
 }
 
 // expected is how many operations arrive in the given time on average, rounded up.
-func expected(rate int, duration time.Duration) int {
-	whole, part := int(duration/time.Second), duration%time.Second
-	return rate*whole + int((part*time.Duration(rate)+time.Second-1)/time.Second)
+func expected(rate int, duration time.Duration) int64 {
+	whole, part := int64(duration/time.Second), duration%time.Second
+	return int64(rate)*whole + int64((part*time.Duration(rate)+time.Second-1)/time.Second)
 }
 
 func parseArrivals(name string) (arrivals, error) {

@@ -62,7 +62,7 @@ func TestPoissonArrivals(t *testing.T) {
 }
 
 func TestExpected(t *testing.T) {
-	require.Equal(t, 1, expected(1, 1))
-	require.Equal(t, 100, expected(1000, 100*time.Millisecond))
-	require.Equal(t, 3_600_000_000, expected(maxRate, time.Hour), "no overflow")
+	require.EqualValues(t, 1, expected(1, 1))
+	require.EqualValues(t, 100, expected(1000, 100*time.Millisecond))
+	require.Equal(t, int64(3_600_000_000), expected(maxRate, time.Hour), "no overflow")
 }
