@@ -8,6 +8,7 @@ import (
 	"go.uber.org/atomic"
 
 	"github.com/bridle-kv/bridle/pkg/retry"
+	"github.com/bridle-kv/bridle/pkg/rpc"
 	"github.com/bridle-kv/bridle/pkg/rpc/wire"
 )
 
@@ -114,6 +115,10 @@ const (
 	KindCancelled ErrorKind = "cancelled"
 	// KindBusy: ErrBusy.
 	KindBusy ErrorKind = "busy"
+	// KindOverloaded: ErrOverloaded.
+	KindOverloaded ErrorKind = "overloaded"
+	// KindCircuit: rpc.ErrCircuitOpen.
+	KindCircuit ErrorKind = "circuit open"
 	// KindNoPrimary: ErrNoPrimary.
 	KindNoPrimary ErrorKind = "no primary"
 	// KindTimeout: the time was over.
@@ -138,6 +143,8 @@ var errorRows = [...]struct {
 	{KindClosed, isError(ErrClosed)},
 	{KindCancelled, isError(context.Canceled)},
 	{KindBusy, isError(ErrBusy)},
+	{KindOverloaded, isError(ErrOverloaded)},
+	{KindCircuit, isError(rpc.ErrCircuitOpen)},
 	{KindNoPrimary, isError(ErrNoPrimary)},
 	{KindTimeout, isError(context.DeadlineExceeded)},
 	{KindBudget, isError(retry.ErrBudget)},

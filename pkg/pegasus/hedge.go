@@ -141,7 +141,7 @@ func (t *Table) callSecondary(ctx context.Context, op *operation) bool {
 	op.request.Header.TimeoutMillis = wire.TimeoutMillis(time.Until(op.deadline))
 	err := node.Call(ctx, &op.request)
 	op.request.Header.Backup, op.request.Attentive = false, false
-	t.hedged(ctx, op, node, err == nil)
+	op.hedge = hedgeOutcome{node, err == nil}
 	return err == nil
 }
 
@@ -149,9 +149,6 @@ func (t *Table) callSecondary(ctx context.Context, op *operation) bool {
 // answer counts, and the other call is given up. A secondary's answer that makes no sense has ended the
 // primary's call as well, which is therefore made once more, on its own.
 func (t *Table) callHedged(ctx context.Context, op *operation) error {
-	var asked *rpc.Node
-	won := false
-	defer func() { t.hedged(ctx, op, asked, won) }() // after the slower call was given up
 	both, cancel := context.WithCancel(ctx)
 	defer cancel()
 	primary := op.partition.Primary
@@ -162,7 +159,7 @@ func (t *Table) callHedged(ctx context.Context, op *operation) error {
 	op.request.Attentive = false
 	timer.Stop()
 	var answer []byte
-	answer, asked = h.end()
+	answer, op.hedge.node = h.end()
 	switch {
 	case err == nil:
 		t.client.hedges.Success()
@@ -171,7 +168,7 @@ func (t *Table) callHedged(ctx context.Context, op *operation) error {
 		var reader wire.Reader
 		if wire.DecodeDetached(&reader, answer, op.request.Result) == nil {
 			t.client.hedges.Success()
-			won = true
+			op.hedge.won = true
 			return nil
 		}
 		op.request.Header.TimeoutMillis = wire.TimeoutMillis(time.Until(op.deadline))
@@ -180,6 +177,12 @@ func (t *Table) callHedged(ctx context.Context, op *operation) error {
 		return nil
 	}
 	return err
+}
+
+// hedgeOutcome tells which secondary an attempt has asked, and whether its answer counted.
+type hedgeOutcome struct {
+	node *rpc.Node // nil: none
+	won  bool
 }
 
 // unreachable says whether a call failed because its node is away, rather than because of what the

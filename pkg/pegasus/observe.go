@@ -149,6 +149,9 @@ func (t *Table) observe(ctx context.Context, op *operation, routing *routingVers
 	err := t.attempt(ctx, op, routing)
 	op.request.Times = nil
 	end := AttemptEnd{Attempt: attempt, Took: time.Since(began), Err: err}
+	if op.hedge.node != nil {
+		t.hedged(ctx, op)
+	}
 	end.Queued = end.Took
 	if entered := op.times.Entered; !entered.IsZero() {
 		end.Queued = max(0, entered.Sub(began))
@@ -173,18 +176,18 @@ func (t *Table) retrying(ctx context.Context, op *operation, cause error, pause 
 	}
 }
 
-// hedged tells that a secondary was asked; nil if none was.
-func (t *Table) hedged(ctx context.Context, op *operation, secondary *rpc.Node, won bool) {
-	if secondary == nil {
-		return
-	}
-	t.client.counters.hedged(op, won)
+// hedged tells that a secondary was asked. It is called when the try is over and holds nothing any more
+// that another operation could have to wait for.
+func (t *Table) hedged(ctx context.Context, op *operation) {
+	asked := op.hedge
+	op.hedge = hedgeOutcome{}
+	t.client.counters.hedged(op, asked.won)
 	if t.client.observers == nil {
 		return
 	}
 	for _, hooks := range t.client.observers.hooks {
 		if hooks.Hedge != nil {
-			hooks.Hedge(ctx, Hedge{Attempt: t.attemptOf(op), Secondary: secondary.Address(), Won: won})
+			hooks.Hedge(ctx, Hedge{Attempt: t.attemptOf(op), Secondary: asked.node.Address(), Won: asked.won})
 		}
 	}
 }

@@ -24,7 +24,8 @@ type operation struct {
 	// Its error ends the operation.
 	prepare func(*meta.Routing, *meta.Partition) error
 	tally   tally
-	times   rpc.Times // of the present try, for hooks
+	times   rpc.Times    // of the present try, for hooks
+	hedge   hedgeOutcome // of the present try
 
 	// Of the last try:
 	partition *meta.Partition
@@ -71,7 +72,11 @@ func (t *Table) try(ctx context.Context, op *operation, routing *routingVersion)
 	if o := t.client.observers; o != nil && o.attempts {
 		return t.observe(ctx, op, routing)
 	}
-	return t.attempt(ctx, op, routing)
+	err := t.attempt(ctx, op, routing)
+	if op.hedge.node != nil {
+		t.hedged(ctx, op)
+	}
+	return err
 }
 
 // attempt is try without what is said about it.

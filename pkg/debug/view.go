@@ -1,0 +1,107 @@
+package debug
+
+import (
+	"slices"
+	"time"
+
+	"github.com/bridle-kv/bridle/pkg/pegasus"
+	"github.com/bridle-kv/bridle/pkg/rpc"
+)
+
+// View is what the page and the JSON show, as plain data. Times of day are in RFC 3339, durations in
+// nanoseconds.
+type View struct {
+	// Taken is when it was made.
+	Taken time.Time
+	// Opened is when the client was opened.
+	Opened time.Time
+	// Meta is what is known about the meta servers.
+	Meta pegasus.MetaSnapshot
+	// RetryTokens and RetryCapacity are those of pegasus.Stats.
+	RetryTokens   int
+	RetryCapacity int
+	// HedgeTokens and HedgeCapacity are those of pegasus.Stats.
+	HedgeTokens   int
+	HedgeCapacity int
+	// HooksSkipped is that of pegasus.Stats: events that are missing.
+	HooksSkipped uint64
+	// Operations are the counters of operations.
+	Operations []pegasus.OperationStats
+	// Nodes are the servers, by address.
+	Nodes []Node
+	// Opening are the names of tables that are being opened.
+	Opening []string
+	// Tables are the open tables, by name.
+	Tables []Table
+	// Events are the latest, the last one first; empty without a Recorder.
+	Events []Event
+}
+
+// Node is one server.
+type Node struct {
+	rpc.NodeStats
+	// LastError is the text of NodeStats.LastError.
+	LastError string
+	// Meta tells that it is a meta server; Primaries and Secondaries, of how many partitions it is that.
+	Meta        bool
+	Primaries   int
+	Secondaries int
+}
+
+// Table is one table.
+type Table struct {
+	pegasus.TableSnapshot
+	// LastFailure is the text of TableSnapshot.LastFailure.
+	LastFailure string
+	// Refreshes is that of pegasus.TableStats.
+	Refreshes uint64
+}
+
+// NewView describes a client. The recorder may be nil.
+func NewView(client *pegasus.Client, recorder *Recorder) *View {
+	snapshot, stats := client.Snapshot(), client.Stats()
+	v := &View{
+		Taken: stats.Taken, Opened: stats.Opened, Meta: snapshot.Meta,
+		RetryTokens: stats.RetryTokens, RetryCapacity: stats.RetryCapacity,
+		HedgeTokens: stats.HedgeTokens, HedgeCapacity: stats.HedgeCapacity,
+		HooksSkipped: stats.HooksSkipped, Operations: stats.Operations, Opening: snapshot.Opening,
+	}
+	refreshes := make(map[string]uint64)
+	for _, table := range stats.Tables {
+		refreshes[table.Table] = table.Refreshes
+	}
+	for _, table := range snapshot.Tables {
+		v.Tables = append(v.Tables, Table{table, text(table.LastFailure), refreshes[table.Name]})
+	}
+	for _, node := range stats.Nodes {
+		v.Nodes = append(v.Nodes, nodeOf(node, &snapshot))
+	}
+	if recorder != nil {
+		v.Events = recorder.Events()
+	}
+	return v
+}
+
+// nodeOf adds to a server's counters what it is there for.
+func nodeOf(stats rpc.NodeStats, snapshot *pegasus.Snapshot) Node {
+	n := Node{NodeStats: stats, LastError: text(stats.LastError)}
+	n.Meta = slices.ContainsFunc(snapshot.Meta.Members, func(m pegasus.MemberSnapshot) bool { return m.Address == n.Address })
+	for _, table := range snapshot.Tables {
+		for _, p := range table.Partitions {
+			if p.Primary == n.Address {
+				n.Primaries++
+			}
+			if slices.Contains(p.Secondaries, n.Address) {
+				n.Secondaries++
+			}
+		}
+	}
+	return n
+}
+
+func text(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
