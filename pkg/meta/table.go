@@ -84,10 +84,17 @@ func (m *MetaManager) OpenTable(ctx context.Context, name string) (*Table, error
 		t.cancel()
 		return nil, rpc.ErrClosed
 	}
-	if installed := m.options.Hooks.RoutingInstalled; installed != nil {
-		installed(ReasonOpened, routing)
-	}
+	m.announce(ReasonOpened, routing)
 	return t, nil
+}
+
+// announce tells that a routing was published.
+func (m *MetaManager) announce(reason Reason, routing *Routing) {
+	m.options.Logger.Info("routing installed", "table", routing.Table, "reason", string(reason),
+		"app_id", routing.AppID, "partitions", len(routing.Partitions), "version", routing.Version)
+	if installed := m.options.Hooks.RoutingInstalled; installed != nil {
+		installed(reason, routing)
+	}
 }
 
 // adopt starts to keep a table current, and is false if the manager is closed.
@@ -251,13 +258,8 @@ func (t *Table) install(fresh *Routing, reason Reason) (news bool) {
 		t.rewinds = 0
 	}
 	if news {
-		routing := version.Value()
-		t.manager.options.Logger.Info("routing installed", "table", t.name, "reason", string(reason),
-			"app_id", routing.AppID, "partitions", len(routing.Partitions), "version", routing.Version)
 		t.manager.retireUnused()
-		if installed := t.manager.options.Hooks.RoutingInstalled; installed != nil {
-			installed(reason, routing)
-		}
+		t.manager.announce(reason, version.Value())
 	}
 	return news
 }

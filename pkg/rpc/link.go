@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -109,9 +110,13 @@ func (l *link) dial(f *flight) {
 		tuneSocket(stream, options.SilenceLimit)
 		f.conn, err = n.pool.adopt(l, stream)
 	}
-	l.land(f, err)
+	failures := l.land(f, err)
 	if f.err != nil {
-		options.Logger.Debug("cannot connect", "node", n.address, "error", f.err)
+		level := slog.LevelDebug
+		if failures == 1 && !byUs(f.err) { // the first of a row, of which there may be ten a second
+			level = slog.LevelWarn
+		}
+		options.Logger.Log(ctx, level, "cannot connect", "node", n.address, "error", f.err)
 	} else {
 		options.Logger.Info("connected", "node", n.address, "took", time.Since(started))
 	}
@@ -120,8 +125,8 @@ func (l *link) dial(f *flight) {
 	}
 }
 
-// land ends a dial, which gave a connection or err.
-func (l *link) land(f *flight, err error) {
+// land ends a dial, which gave a connection or err. It returns how many dials in a row have failed.
+func (l *link) land(f *flight, err error) (failures int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.flight = nil
@@ -134,6 +139,7 @@ func (l *link) land(f *flight, err error) {
 		}
 	}
 	close(f.done)
+	return l.failures
 }
 
 // failed does what follows a failed dial. The mutex is held.

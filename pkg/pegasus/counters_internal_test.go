@@ -1,0 +1,39 @@
+package pegasus
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestCountersKnowEveryName checks the names against their indices, and that one which is not there is
+// counted as another.
+func TestCountersKnowEveryName(t *testing.T) {
+	c := newCounters()
+	var op operation
+	for kind, name := range operationNames {
+		op.name, op.tries = name, 1
+		c.tried(&op)
+		require.Equal(t, kind, op.tally.kind)
+		require.Equal(t, OperationStats{Operation: name, Begun: 1}, c.read()[kind])
+	}
+	op.name = "something new"
+	c.tried(&op)
+	require.Equal(t, uint64(2), c.read()[operationKinds-1].Begun)
+}
+
+// BenchmarkCounters counts operations in as many goroutines as there are processors, each with memory of
+// its own, as they come from pools; and, to compare, with memory that has one shard for all.
+func BenchmarkCounters(b *testing.B) {
+	for name, shard := range map[string]uint32{"sharded": 0, "shared": 1} {
+		b.Run(name, func(b *testing.B) {
+			c := newCounters()
+			b.RunParallel(func(p *testing.PB) {
+				op := operation{name: "get", tries: 1, tally: tally{shard: shard}}
+				for p.Next() {
+					c.tried(&op)
+				}
+			})
+		})
+	}
+}
