@@ -58,8 +58,13 @@ func simulate(t *testing.T, rate int, duration time.Duration, slow string, hedge
 		s.server.Reads = reads() - before
 	})
 	require.NoError(t, s.failure)
+	at := func(percent float64) time.Duration { return time.Duration(s.latency.ValueAtPercentile(percent)) }
+	t.Logf("server %s, hedging %t: p50 %v, p99 %v, p99.9 %v, max %v, extra load %.2f%%",
+		slow, hedge != nil, at(50), at(99), at(99.9), time.Duration(s.latency.Max()), 100*extraLoad(s))
 	return s
 }
+
+func extraLoad(s *openSlice) float64 { return float64(s.server.Reads)/float64(s.arrived) - 1 }
 
 // TestHedgingTail wants hedging to bring the tail of reads down to what it is without a slow server, and
 // not to cost more than its budget.
@@ -67,20 +72,19 @@ func TestHedgingTail(t *testing.T) {
 	const rate, duration = 5000, 2 * time.Second
 	const slow = "10%:20ms,72%:300us,13.5%:500us,3.6%:900us,0.8%:2ms,0.1%:5ms" // a tenth slow, the rest as usual
 	p99 := func(s *openSlice) time.Duration { return time.Duration(s.latency.ValueAtPercentile(99)) }
-	extra := func(s *openSlice) float64 { return float64(s.server.Reads)/float64(s.arrived) - 1 }
 	adaptive := &pegasus.Hedging{}
 
 	healthy := simulate(t, rate, duration, usual, nil)
-	require.Zero(t, extra(healthy))
+	require.Zero(t, extraLoad(healthy))
 	require.LessOrEqual(t, p99(healthy), 3*time.Millisecond)
-	require.Less(t, extra(simulate(t, rate, duration, usual, adaptive)), 0.03, "next to nothing needs it")
+	require.Less(t, extraLoad(simulate(t, rate, duration, usual, adaptive)), 0.03, "next to nothing needs it")
 
 	before := simulate(t, rate, duration, slow, nil)
-	require.Zero(t, extra(before))
+	require.Zero(t, extraLoad(before))
 	require.GreaterOrEqual(t, p99(before), 19*time.Millisecond)
 	after := simulate(t, rate, duration, slow, adaptive)
 	require.LessOrEqual(t, p99(after), 3*time.Millisecond)
 	burst := 100 / float64(after.arrived)
-	require.LessOrEqual(t, extra(after), 0.05+burst)
-	require.Positive(t, extra(after))
+	require.LessOrEqual(t, extraLoad(after), 0.05+burst)
+	require.Positive(t, extraLoad(after))
 }
