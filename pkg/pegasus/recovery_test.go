@@ -75,6 +75,12 @@ var outages = map[string]struct {
 }{
 	// To be refused a connection takes no time, so only the next refresh is waited for, one second at most.
 	"killed": {func(_ *box, node *onebox.Node) { node.Kill() }, 1500 * time.Millisecond, 1500 * time.Millisecond},
+	// Nor is there to be told by a follower who leads the meta servers now.
+	"killed, and a meta leader before": {func(b *box, node *onebox.Node) {
+		b.Leader().Kill()
+		pass(2 * time.Second)
+		node.Kill()
+	}, 1500 * time.Millisecond, 1500 * time.Millisecond},
 	// Up to four times rpc.Options.ReadSilenceLimit for reads, SilenceLimit for writes, and then a refresh.
 	"stopped": {func(_ *box, node *onebox.Node) { node.Pause() }, 3 * time.Second, 5 * time.Second},
 	"cut off": {func(_ *box, node *onebox.Node) { node.Blackhole(true) }, 3 * time.Second, 5 * time.Second},
@@ -113,6 +119,33 @@ func TestLatencyAfterFailover(t *testing.T) {
 				}, pegasus.WithOperationTimeout(30*time.Second))
 			})
 		}
+	}
+}
+
+// TestLatencyAfterSplit measures the same for partitions that split: from when the meta servers tell of
+// their children.
+func TestLatencyAfterSplit(t *testing.T) {
+	for _, lasts := range []time.Duration{0, 30 * time.Millisecond, time.Second} {
+		t.Run(fmt.Sprint("registered for ", lasts), func(t *testing.T) {
+			inBubble(t, onebox.Config{}, onebox.TableOptions{Partitions: 4}, func(t *testing.T, b *box) {
+				load := b.arrive(200)
+				pass(time.Second)
+				queries := b.queries()
+				require.NoError(t, b.StartSplit(tableName))
+				require.NoError(t, b.SwitchSplit(tableName))
+				pass(lasts)
+				require.NoError(t, b.RegisterSplit(tableName))
+				pass(lasts)
+				require.NoError(t, b.FinishSplit(tableName))
+				serves := time.Since(load.began)
+				pass(3 * time.Second)
+				reads, writes := waits(t, load.stop(), serves)
+				queries = b.queries() - queries
+				t.Logf("after %v: reads waited %v, writes %v; %d queries", serves-time.Second, reads, writes, queries)
+				require.LessOrEqual(t, max(reads, writes), 1500*time.Millisecond)
+				require.LessOrEqual(t, queries, 10+3*int(lasts.Seconds()))
+			})
+		})
 	}
 }
 
