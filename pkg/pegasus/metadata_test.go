@@ -2,6 +2,7 @@ package pegasus_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"testing"
@@ -146,7 +147,7 @@ func TestMetadataOfScans(t *testing.T) {
 		require.Zero(t, s.Metadata())
 		for found := 0; ; found++ {
 			record, err := s.Next(t.Context())
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				require.Equal(t, 40, found)
 				return
 			}
