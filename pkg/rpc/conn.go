@@ -177,8 +177,8 @@ func (c *Conn) appendFrame(request *Request, seq int32) {
 	}
 }
 
-// kickWriter wakes an idle writer. A kick that is under way already serves as well: the writer looks
-// at everything when it comes.
+// kickWriter wakes an idle writer. Only who has made writerIdle false, and does not do the writer's
+// work, may call it, and die: a writer that wakes while somebody else writes takes itself for idle.
 func (c *Conn) kickWriter() {
 	select {
 	case c.kick <- struct{}{}:

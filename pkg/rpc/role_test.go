@@ -183,6 +183,25 @@ func TestRoleAndCancellation(t *testing.T) {
 	})
 }
 
+// Who must notice the end of its context at once does not read.
+func TestRoleAndAttentiveCallers(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r, p := loneRig(t, Options{})
+		g := newGet("key")
+		g.Attentive = true
+		c := r.startWith(g)
+		a := p.mustNext()
+		synctest.Wait()
+		require.Equal(t, heldByLoop, r.holder())
+		c.cancel()
+		c.requireFailed(t, StageAwaiting, retry.InDoubt, context.Canceled)
+		require.Zero(t, c.took)
+		p.write(a.answer())
+		synctest.Wait()
+		require.EqualValues(t, 1, r.node.Stats().Late)
+	})
+}
+
 // A deadline ends the reading to the point, and the context the call.
 func TestRoleAndDeadline(t *testing.T) {
 	bubble(t, func(t *testing.T) {
@@ -330,5 +349,10 @@ func TestRoleOfNobodyIsWatched(t *testing.T) {
 		require.True(t, c.leave())
 		require.True(t, c.sweep.armed)
 		require.True(t, c.sweep.timer.Stop())
+		// Unless the connection is dead.
+		c.role.holder = heldByLoop
+		c.sweep.stop()
+		require.True(t, c.leave())
+		require.False(t, c.sweep.timer.Stop())
 	})
 }

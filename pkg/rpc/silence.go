@@ -20,8 +20,11 @@ var probe = &Request{
 // readPatience is the limit for silence while reads wait, of one node. It doubles whenever the node was
 // given up for it, up to four times Options.ReadSilenceLimit, since the node may be slow rather than
 // gone, and nothing would ever be answered by a node that always takes a little longer. It goes back
-// as the node answers. Connections of one node may change it at the same time; which one wins does
-// not matter.
+// as the node answers.
+//
+// Several connections of a node mostly find out together that it is silent. Each keeps to the limit that
+// there was when it asked for a sign of life, and doubles that one, so that the first of them does not
+// make the others wait longer. Which one wins otherwise does not matter.
 type readPatience struct {
 	millis      atomic.Uint32
 	least, most uint32
@@ -37,7 +40,10 @@ func (p *readPatience) limit() time.Duration {
 	return time.Duration(p.millis.Load()) * time.Millisecond
 }
 
-func (p *readPatience) grow() { p.millis.Store(min(2*p.millis.Load(), p.most)) }
+// grow doubles the limit that was exceeded.
+func (p *readPatience) grow(limit time.Duration) {
+	p.millis.Store(max(p.millis.Load(), min(2*uint32(limit.Milliseconds()), p.most)))
+}
 
 func (p *readPatience) ease() { p.millis.Store(max(p.millis.Load()/2, p.least)) }
 
@@ -55,14 +61,19 @@ func (c *Conn) easePatience() {
 // is given up who was not asked, even if sweeps are further apart than that. The mutex is held.
 func (c *Conn) checkSilence() {
 	silence := time.Duration(c.sweep.tick-c.sweep.progress) * c.options.SweepInterval
-	reads, all := c.patience.limit(), c.options.SilenceLimit
-	switch {
-	case silence >= reads/2 && !c.sweep.probed:
-		c.askForLife()
+	if !c.sweep.probed {
+		if limit := c.patience.limit(); silence >= limit/2 {
+			c.sweep.limit = limit
+			c.askForLife()
+		}
+		return
+	}
+	switch reads, all := c.sweep.limit, c.options.SilenceLimit; {
 	case silence >= all, silence >= reads && !c.writing():
-		c.patience.grow()
+		c.patience.grow(reads)
 		c.dieSoon(fmt.Errorf("%w for %v", ErrSilent, silence))
 	case silence >= reads && !c.sweep.doubted:
+		c.patience.grow(reads)
 		c.doubt(fmt.Errorf("%w for %v", ErrSilent, silence))
 	}
 }
@@ -91,7 +102,6 @@ func (c *Conn) askForLife() {
 // is the last chance to hear what became of them. The mutex is held.
 func (c *Conn) doubt(cause error) {
 	c.sweep.doubted = true
-	c.patience.grow()
 	c.retireFor(cause)
 	var reads []*call
 	for i := range c.pending.slots {
@@ -102,7 +112,6 @@ func (c *Conn) doubt(cause error) {
 			reads = append(reads, call)
 		}
 	}
-	c.sweep.unanswered = true
 	c.running.Go(func() {
 		c.onDoubt(cause) // before the callers try again: then they find the new epoch
 		for _, read := range reads {

@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -111,6 +112,18 @@ func TestSignsOfLife(t *testing.T) {
 	})
 }
 
+// Only who finds the writer idle wakes it. A writer that woke for nothing would take itself for idle
+// although somebody else is doing its work.
+func TestSignsOfLifeDoNotDisturbWhoWrites(t *testing.T) {
+	for _, idle := range []bool{true, false} {
+		c := &Conn{kick: make(chan struct{}, 1), writerIdle: idle}
+		c.askForLife()
+		require.NotEmpty(t, c.out)
+		require.Equal(t, idle, len(c.kick) == 1)
+		require.False(t, c.writerIdle)
+	}
+}
+
 // The longer limit is the shorter one if that is how it was set.
 func TestReadSilenceLimitIsAtMostTheOther(t *testing.T) {
 	options, err := Options{SilenceLimit: 100 * time.Millisecond}.withDefaults()
@@ -160,7 +173,7 @@ func TestPatienceHasAnEnd(t *testing.T) {
 		var p readPatience
 		p.start(&options)
 		for range 10 {
-			p.grow()
+			p.grow(p.limit())
 		}
 		require.Equal(t, most, p.limit())
 		for range 10 {
@@ -212,5 +225,27 @@ func TestNobodyIsGivenUpUnasked(t *testing.T) {
 		}
 		p.write(question.answer())
 		c.requireAnswered(t)
+	})
+}
+
+// Several connections to a node that falls silent find out each for itself, and grow the node's
+// patience together by as much as one would: none waits longer because another was faster.
+func TestPatienceOfSeveralConnections(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, Options{ReadSilenceLimit: readLimit, ConnectionsPerNode: 4})
+		serve(t, r.network, silence)
+		require.NoError(t, r.node.Connect(t.Context()))
+		var running sync.WaitGroup
+		for i := range r.node.links {
+			conn := r.node.links[i].conn.Load()
+			running.Go(func() {
+				time.Sleep(time.Duration(i) * 3 * time.Millisecond)
+				began := time.Now()
+				requireCallError(t, conn.do(t.Context(), &newGet("key").Request), StageAwaiting, retry.InDoubt, ErrSilent)
+				requireBetween(t, readLimit, 2*r.pool.options.SweepInterval, time.Since(began))
+			})
+		}
+		running.Wait()
+		require.Equal(t, 2*readLimit, r.node.patience.limit())
 	})
 }

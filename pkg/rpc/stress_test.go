@@ -151,6 +151,7 @@ func TestStressFewGenerations(t *testing.T) {
 	s := serve(t, r.network, w.serve)
 	options := r.pool.options
 	options.Window, options.SweepInterval, options.SilenceLimit = 8, time.Millisecond, 20*time.Millisecond
+	r.node.patience.start(&options)
 	wornOut := 0
 	for round := range rounds {
 		conn := r.connWithFewGenerations(&options, 3)

@@ -17,8 +17,9 @@ type sweep struct {
 	// came. It counts like one that waits. Otherwise callers with deadlines shorter than the limit
 	// would never find out that a node is silent.
 	unanswered bool
-	probed     bool // the node was asked for a sign of life since bytes last came
-	doubted    bool // the reads were given up for silence
+	probed     bool          // the node was asked for a sign of life since bytes last came
+	limit      time.Duration // that of the node's patience when it was asked
+	doubted    bool          // the reads were given up for silence
 }
 
 func (s *sweep) stop() {
