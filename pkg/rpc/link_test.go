@@ -337,7 +337,7 @@ func TestDialLogsWithoutAMutex(t *testing.T) {
 		r := newRig(t, Options{Logger: slog.New(log)})
 		node = r.node
 		require.ErrorIs(t, r.start("key").result(), ErrConnect)
-		require.Equal(t, "DEBUG cannot connect", <-log.lines)
+		require.Equal(t, "WARN cannot connect", <-log.lines)
 		time.Sleep(time.Second)
 		s := serve(t, r.network, echo)
 		r.call("key")
