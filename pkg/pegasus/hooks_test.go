@@ -253,7 +253,8 @@ func TestCloseFromHooks(t *testing.T) {
 }
 
 // TestOperationsFromHooks performs an operation inside each of the hooks: also where it needs the very
-// connection, or the very routing, that the hook is told about.
+// connection, or the very routing, that the hook is told about, or the only place that there is for
+// operations under way.
 func TestOperationsFromHooks(t *testing.T) {
 	for _, calling := range hookNames {
 		t.Run(calling, func(t *testing.T) {
@@ -276,7 +277,7 @@ func TestOperationsFromHooks(t *testing.T) {
 			})
 			inExcitableBubble(t, func(t *testing.T, opened *box) {
 				outcome = make(chan error, 1)
-				opened.client = opened.open(pegasus.WithHooks(hooks), pegasus.WithoutWarmUp(),
+				opened.client = opened.open(pegasus.WithHooks(hooks), pegasus.WithoutWarmUp(), pegasus.WithMaxInFlight(1),
 					pegasus.WithHedgedReads(pegasus.Hedging{Delay: hedgeDelay}))
 				b = opened
 				b.table = b.openTable()

@@ -2,6 +2,7 @@ package pegasus
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -32,7 +33,7 @@ type observers struct {
 }
 
 func newObservers(hooks []Hooks) *observers {
-	o := &observers{hooks: hooks}
+	o := &observers{hooks: slices.Clone(hooks)}
 	for i := range hooks {
 		o.attempts = o.attempts || hooks[i].AttemptBegin != nil || hooks[i].AttemptEnd != nil
 	}
