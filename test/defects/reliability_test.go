@@ -13,7 +13,7 @@ import (
 	"github.com/bridle-kv/bridle/test/inventory"
 )
 
-var testName = regexp.MustCompile("\\b(?:Test|Fuzz|Benchmark|Example)[A-Z][A-Za-z0-9_]*")
+var testName = regexp.MustCompile(`\b(?:Test|Fuzz|Benchmark|Example)[A-Z][A-Za-z0-9_]*`)
 
 // TestReliabilityNamesTests checks that what docs/reliability.md claims is shown by tests that exist, in
 // every row of its tables of faults.
