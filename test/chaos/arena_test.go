@@ -69,7 +69,8 @@ func (a *arena) createTable() {
 func (a *arena) open(r *rand.Rand, options ...pegasus.Option) database {
 	connections := rpc.Options{
 		ConnectionsPerNode: 1 + r.IntN(3), Window: []int{0, 0, 4}[r.IntN(3)],
-		SilenceLimit: 100*time.Millisecond + upTo(r, 200*time.Millisecond), SweepInterval: 5 * time.Millisecond,
+		SilenceLimit:     100*time.Millisecond + upTo(r, 200*time.Millisecond),
+		ReadSilenceLimit: 20*time.Millisecond + upTo(r, 80*time.Millisecond), SweepInterval: 5 * time.Millisecond,
 		DialTimeout: 200 * time.Millisecond, Dial: a.DialContext,
 	}
 	options = append(options, pegasus.WithConnections(connections),

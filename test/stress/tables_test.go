@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -48,7 +49,7 @@ func use(t *testing.T, client *pegasus.Client, name string) *pegasus.Table {
 
 // TestManyTables opens many tables on one client, more than once.
 func TestManyTables(t *testing.T) {
-	c := newCluster(t)
+	c := newCluster(t, time.Millisecond)
 	for i := range *tableCount {
 		_, err := c.CreateTable(fmt.Sprint("table ", i), onebox.TableOptions{Partitions: 1, Replicas: 1})
 		require.NoError(t, err)
@@ -59,6 +60,7 @@ func TestManyTables(t *testing.T) {
 			table.Close()
 		}
 	})
+	breed(*tableCount + 1000)
 	before := measure()
 	for range 2 {
 		var mu sync.Mutex
