@@ -91,6 +91,19 @@ func (s *scope) empty(after []byte) bool {
 	return !ascending(start, s.stop, inclusive && s.stopInclusive)
 }
 
+// check refuses records, whose keys ascend, if some are out of the range. The scan would go on from
+// there, and ask the server for what is none of it.
+func (s *scope) check(records []wire.KeyValue) error {
+	if len(records) == 0 {
+		return nil
+	}
+	first, last := records[0].Key, records[len(records)-1].Key
+	if !ascending(s.start, first, s.startInclusive) || !ascending(last, s.stop, s.stopInclusive) {
+		return fmt.Errorf("%w: keys from %.40q to %.40q, out of the range", ErrBadAnswer, first, last)
+	}
+	return nil
+}
+
 // tableScope is the scope of scans of the whole table.
 func (t *Table) tableScope(o *ScanOptions) scope {
 	return scope{

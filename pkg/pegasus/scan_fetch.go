@@ -140,7 +140,11 @@ func (f *fetcher) step(ctx context.Context) (batch, error) {
 		return batch{}, err
 	}
 	begin := f.walk
-	records, err := f.walk.part.take(f.response.Records)
+	err := f.scanner.scope.check(f.response.Records)
+	var records []wire.KeyValue
+	if err == nil {
+		records, err = f.walk.part.take(f.response.Records)
+	}
 	f.keep()
 	if err != nil {
 		f.walk = begin

@@ -304,14 +304,16 @@ func TestScanBadAnswers(t *testing.T) {
 		want   error
 		status wire.Status
 	}{
-		"same key twice": {record("\x00\x04hashb", "\x00\x04hashb"), pegasus.ErrBadAnswer, 0},
-		"descending":     {record("\x00\x04hashc", "\x00\x04hashb"), pegasus.ErrBadAnswer, 0},
-		"old key":        {record("\x00\x04hasha"), pegasus.ErrBadAnswer, 0},
-		"no key":         {record(""), pegasus.ErrBadAnswer, 0},
-		"half a key":     {record("\x00\x09hash"), pegasus.ErrBadAnswer, 0},
-		"undecodable":    {wire.Int64(5), nil, 0},
-		"status":         {&wire.ScanResponse{Status: wire.StatusInvalidArgument}, nil, wire.StatusInvalidArgument},
-		"corruption":     {&wire.ScanResponse{Status: wire.StatusCorruption}, nil, wire.StatusCorruption},
+		"same key twice":  {record("\x00\x04hashb", "\x00\x04hashb"), pegasus.ErrBadAnswer, 0},
+		"descending":      {record("\x00\x04hashc", "\x00\x04hashb"), pegasus.ErrBadAnswer, 0},
+		"old key":         {record("\x00\x04hasha"), pegasus.ErrBadAnswer, 0},
+		"no key":          {record(""), pegasus.ErrBadAnswer, 0},
+		"half a key":      {record("\x00\x09hash"), pegasus.ErrBadAnswer, 0},
+		"hash key behind": {record("\x00\x04hasha\x00", "\x00\x04hasi"), pegasus.ErrBadAnswer, 0},
+		"hash key before": {record("\x00\x04hasa"), pegasus.ErrBadAnswer, 0},
+		"undecodable":     {wire.Int64(5), nil, 0},
+		"status":          {&wire.ScanResponse{Status: wire.StatusInvalidArgument}, nil, wire.StatusInvalidArgument},
+		"corruption":      {&wire.ScanResponse{Status: wire.StatusCorruption}, nil, wire.StatusCorruption},
 	} {
 		t.Run(name, func(t *testing.T) {
 			answers := []wire.Arguments{record("\x00\x04hasha"), test.answer, record("\x00\x04hashb"), &wire.ScanResponse{ContextID: wire.ScanComplete}}
