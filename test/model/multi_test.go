@@ -3,6 +3,7 @@ package model_test
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -36,7 +37,7 @@ type limits struct {
 func drawLimits(t *rapid.T) limits {
 	return limits{
 		count: rapid.SampledFrom([]int{0, 1, 2, 3, 100}).Draw(t, "max count"),
-		bytes: rapid.SampledFrom([]int{0, 1, 2, 3, 10, 1 << 40}).Draw(t, "max bytes"), noValue: rapid.Bool().Draw(t, "no value"),
+		bytes: rapid.SampledFrom([]int{0, 1, 2, 3, 10, math.MaxInt}).Draw(t, "max bytes"), noValue: rapid.Bool().Draw(t, "no value"),
 	}
 }
 
