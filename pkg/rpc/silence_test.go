@@ -249,3 +249,29 @@ func TestPatienceOfSeveralConnections(t *testing.T) {
 		require.Equal(t, 2*readLimit, r.node.patience.limit())
 	})
 }
+
+// A frame that announced more than it brings swallows the answers after it. The connection ends when
+// that has gone on for long, whether callers wait for long or not.
+func TestSilenceOfAFrameThatNeverEnds(t *testing.T) {
+	for name, patience := range map[string]time.Duration{"patient": time.Hour, "impatient": 100 * time.Millisecond} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				r := newRig(t, Options{ReadSilenceLimit: readLimit})
+				serve(t, r.network, func(p *peer) {
+					p.probes = true
+					p.write(sized(1 << 20))
+					echo(p)
+				})
+				began := time.Now()
+				for r.node.Epoch() == 0 {
+					c := r.startWith(withDeadline("key", patience))
+					require.Error(t, c.result())
+					require.Less(t, time.Since(began), time.Minute)
+				}
+				limit := frameLimit * r.pool.options.SilenceLimit
+				requireBetween(t, limit, time.Second, time.Since(began))
+				require.ErrorIs(t, r.node.Stats().LastError, ErrSilent)
+			})
+		})
+	}
+}

@@ -13,7 +13,9 @@ type sweep struct {
 	tick     uint32 // grows by one with every run
 	progress uint32 // tick at which it was armed, or last found that bytes had come or none were expected
 	steady   uint32 // ticks that found so since the node's patience was eased
-	// unanswered tells that a call was given up, before it was sent or after, since bytes last
+	frames   uint64 // whole frames received when it last found new ones
+	framed   uint32 // tick at which it was armed, or did so
+	// unanswered tells that a call was given up, before it was sent or after, since a whole frame last
 	// came. It counts like one that waits. Otherwise callers with deadlines shorter than the limit
 	// would never find out that a node is silent.
 	unanswered bool
@@ -33,7 +35,7 @@ func (s *sweep) stop() {
 func (c *Conn) armSweep() {
 	c.sweep.armed = true
 	c.heard.Store(false)
-	c.sweep.progress = c.sweep.tick
+	c.sweep.progress, c.sweep.framed, c.sweep.frames = c.sweep.tick, c.sweep.tick, c.stats.received
 	if c.sweep.timer == nil {
 		c.sweep.timer = time.AfterFunc(c.options.SweepInterval, c.runSweep)
 	} else {
@@ -53,11 +55,7 @@ func (c *Conn) runSweep() {
 	c.sweep.tick++
 	expired := c.expire(now)
 	c.checkRole()
-	if c.heard.Swap(false) {
-		c.sweep.progress = c.sweep.tick
-		c.sweep.unanswered, c.sweep.probed = false, false
-		c.easePatience()
-	}
+	c.listen()
 	switch {
 	case c.expecting():
 		c.checkSilence()
@@ -65,7 +63,7 @@ func (c *Conn) runSweep() {
 	case c.role.holder == heldByLoop:
 		c.sweep.armed = false
 	default: // it is awake for the role only; what comes to be expected is so from the next tick on
-		c.sweep.progress = c.sweep.tick + 1
+		c.sweep.progress, c.sweep.framed = c.sweep.tick+1, c.sweep.tick+1
 		c.sweep.timer.Reset(c.options.SweepInterval)
 	}
 	c.mu.Unlock()
@@ -73,6 +71,27 @@ func (c *Conn) runSweep() {
 		e.call.finish(e.err)
 	}
 }
+
+// listen takes note of what has come since the last tick. Whole frames are signs of life, and so are
+// bytes, but not for ever: a frame that announced more than it brings would swallow every answer after
+// it, and nobody would notice. The mutex is held.
+func (c *Conn) listen() {
+	if !c.heard.Swap(false) {
+		return
+	}
+	if c.stats.received != c.sweep.frames {
+		c.sweep.frames, c.sweep.framed, c.sweep.unanswered = c.stats.received, c.sweep.tick, false
+	}
+	if time.Duration(c.sweep.tick-c.sweep.framed)*c.options.SweepInterval > frameLimit*c.options.SilenceLimit {
+		return
+	}
+	c.sweep.progress, c.sweep.probed = c.sweep.tick, false
+	c.easePatience()
+}
+
+// frameLimit is for how many times Options.SilenceLimit one frame may be under way: 32 s by default, in
+// which the largest answer comes even at 4 MiB a second.
+const frameLimit = 8
 
 type expiredCall struct {
 	call *call
