@@ -35,6 +35,17 @@ type BatchOptions struct {
 	// ChunkBytes is how many bytes of keys and values go into one request at most, in a write
 	// including what surrounds them. An item that is larger goes alone. Default 256 KiB.
 	ChunkBytes int
+	// Metadata, if not nil, receives who answered for which item: the element of the item's index is
+	// filled in if there is one and a server has executed the item's request. An item of a BatchSet or
+	// BatchDel that another one of the batch replaced is not sent, and has none.
+	Metadata []Metadata
+}
+
+// tell fills in who answered for an item.
+func (o *BatchOptions) tell(index int, m Metadata) {
+	if index < len(o.Metadata) {
+		o.Metadata[index] = m
+	}
 }
 
 // orDefault returns the options with defaults filled in.

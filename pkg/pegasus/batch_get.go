@@ -248,7 +248,12 @@ func (b *batchGet) fail(c *chunk, err error) {
 // was not asked for is ignored.
 func (b *batchGet) deliver(c *chunk) {
 	records := c.answer.Records
+	var from Metadata
+	if b.options.Metadata != nil {
+		from.fill(&c.answer.Origin, 0)
+	}
 	for _, item := range c.items {
+		b.options.tell(item.index, from)
 		if len(records) > 0 && isRecordOf(&records[0], &b.keys[item.index]) {
 			b.results[item.index] = BatchResult{Value: notNil(records[0].Value)}
 			records = records[1:]

@@ -205,23 +205,35 @@ func (b *batchWrite) fitting(items []writeItem) int {
 }
 
 // write sends one group.
-func (b *batchWrite) write(ctx context.Context, group []writeItem) error {
+func (b *batchWrite) write(ctx context.Context, group []writeItem) (err error) {
+	var from *Metadata
+	if b.options.Metadata != nil {
+		from = new(Metadata)
+	}
 	switch {
 	case len(group) == 1:
-		return b.writeOne(ctx, group[0])
+		err = b.writeOne(ctx, group[0], from)
 	case b.single == wire.Put:
-		return b.putSeveral(ctx, group)
+		err = b.putSeveral(ctx, group, from)
+	default:
+		err = b.removeSeveral(ctx, group, from)
 	}
-	return b.removeSeveral(ctx, group)
+	if from != nil {
+		for _, item := range group {
+			b.options.tell(item.index, *from)
+		}
+	}
+	return err
 }
 
-func (b *batchWrite) writeOne(ctx context.Context, item writeItem) error {
+func (b *batchWrite) writeOne(ctx context.Context, item writeItem, from *Metadata) error {
 	record := b.record(item.index)
 	s, err := b.table.begin(b.name, b.single, record.HashKey, record.SortKey)
 	if err != nil {
 		return err
 	}
 	defer s.end()
+	s.update.metadata = from
 	if b.single == wire.Put {
 		s.put = wire.PutRequest{Key: s.key, Value: record.Value, ExpireSeconds: item.expires}
 		s.request.Arguments = &s.put
@@ -229,10 +241,11 @@ func (b *batchWrite) writeOne(ctx context.Context, item writeItem) error {
 	return b.table.write(ctx, s, b.size(&record))
 }
 
-func (b *batchWrite) putSeveral(ctx context.Context, group []writeItem) error {
+func (b *batchWrite) putSeveral(ctx context.Context, group []writeItem, from *Metadata) error {
 	t := b.table
 	x := multiSets.begin(b.name, group[0].hash, t.client.settings.RetryDoubtfulWrites)
 	defer multiSets.end(x)
+	x.result.metadata = from
 	x.arguments = wire.MultiPutRequest{
 		HashKey: b.record(group[0].index).HashKey, Records: make([]wire.KeyValue, len(group)), ExpireSeconds: group[0].expires,
 	}
@@ -246,10 +259,11 @@ func (b *batchWrite) putSeveral(ctx context.Context, group []writeItem) error {
 	return t.verdict(&x.operation, x.result.Status)
 }
 
-func (b *batchWrite) removeSeveral(ctx context.Context, group []writeItem) error {
+func (b *batchWrite) removeSeveral(ctx context.Context, group []writeItem, from *Metadata) error {
 	t := b.table
 	x := multiDels.begin(b.name, group[0].hash, t.client.settings.RetryDoubtfulWrites)
 	defer multiDels.end(x)
+	x.result.metadata = from
 	x.arguments = wire.MultiRemoveRequest{
 		HashKey: b.record(group[0].index).HashKey, SortKeys: make([][]byte, len(group)),
 	}

@@ -160,3 +160,30 @@ func TestMetadataOfScans(t *testing.T) {
 		}
 	})
 }
+
+// A batch tells who answered for which item, as far as there is room for it.
+func TestMetadataOfBatches(t *testing.T) {
+	inBubble(t, onebox.Config{}, onebox.TableOptions{Partitions: 4}, func(t *testing.T, b *box) {
+		var keys []pegasus.Key
+		var records []pegasus.BatchRecord
+		for i := range 40 {
+			key := pegasus.Key{HashKey: fmt.Append(nil, "key ", i/2), SortKey: fmt.Append(nil, i)}
+			keys = append(keys, key)
+			records = append(records, pegasus.BatchRecord{HashKey: key.HashKey, SortKey: key.SortKey})
+		}
+		for name, run := range map[string]func(options *pegasus.BatchOptions) error{
+			"set": func(o *pegasus.BatchOptions) error { _, err := b.table.BatchSet(t.Context(), records, o); return err },
+			"get": func(o *pegasus.BatchOptions) error { _, err := b.table.BatchGet(t.Context(), keys, o); return err },
+			"del": func(o *pegasus.BatchOptions) error { _, err := b.table.BatchDel(t.Context(), keys, o); return err },
+		} {
+			got := make([]pegasus.Metadata, len(keys)-1)
+			require.NoError(t, run(&pegasus.BatchOptions{Metadata: got}), name)
+			for i, m := range got {
+				partition := int(hashOf(string(keys[i].HashKey)) % 4)
+				require.Equal(t, wire.GPID{AppID: b.appID, PartitionIndex: int32(partition)}, m.Partition, name)
+				require.Equal(t, b.Primary(tableName, partition).Address(), m.Server, name)
+				require.Equal(t, name != "get", m.Decree > 0, name)
+			}
+		}
+	})
+}
