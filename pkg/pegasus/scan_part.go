@@ -68,7 +68,11 @@ func (p *part) take(records []wire.KeyValue) ([]wire.KeyValue, error) {
 				moved[split] = key
 			}
 		}
-		kept = append(kept, records[i])
+		if len(kept) == i { // the usual case: all are kept, and stay where they are
+			kept = records[:i+1]
+		} else {
+			kept = append(kept, records[i])
+		}
 	}
 	if len(records) > 0 {
 		p.remember(last, &moved)
