@@ -17,11 +17,13 @@ type View struct {
 	Opened time.Time
 	// Meta is what is known about the meta servers.
 	Meta pegasus.MetaSnapshot
-	// RetryTokens and RetryCapacity are those of pegasus.Stats.
-	RetryTokens   int
+	// RetryTokens is that of pegasus.Stats.
+	RetryTokens int
+	// RetryCapacity is that of pegasus.Stats.
 	RetryCapacity int
-	// HedgeTokens and HedgeCapacity are those of pegasus.Stats.
-	HedgeTokens   int
+	// HedgeTokens is that of pegasus.Stats.
+	HedgeTokens int
+	// HedgeCapacity is that of pegasus.Stats.
 	HedgeCapacity int
 	// HooksSkipped is that of pegasus.Stats: events that are missing.
 	HooksSkipped uint64
@@ -42,9 +44,11 @@ type Node struct {
 	rpc.NodeStats
 	// LastError is the text of NodeStats.LastError.
 	LastError string
-	// Meta tells that it is a meta server; Primaries and Secondaries, of how many partitions it is that.
-	Meta        bool
-	Primaries   int
+	// Meta tells that it is a meta server.
+	Meta bool
+	// Primaries is the number of partitions of which it is the primary.
+	Primaries int
+	// Secondaries is the number of partitions of which it is a secondary.
 	Secondaries int
 }
 

@@ -99,8 +99,9 @@ type throttle struct {
 }
 
 // wait waits until one more request may be sent. It fails at once, with an error that is ErrBusy, if
-// that is after the deadline, or later than now and failFast.
-func (h *throttle) wait(ctx context.Context, deadline time.Time, failFast bool) error {
+// that is after the deadline, or later than now and failFast. News end the wait as well: that the table
+// was closed is one of them.
+func (h *throttle) wait(ctx context.Context, deadline time.Time, failFast bool, news <-chan struct{}) error {
 	n := h.sent.Inc()
 	if !h.limited.Load() {
 		if n%rateSample == 0 {
@@ -112,7 +113,7 @@ func (h *throttle) wait(ctx context.Context, deadline time.Time, failFast bool) 
 	if err != nil || pause <= 0 {
 		return err
 	}
-	return retry.Sleep(ctx, pause, nil)
+	return retry.Sleep(ctx, pause, news)
 }
 
 // reserve takes a token and returns the time until it is there.
@@ -222,7 +223,7 @@ func (t *Table) sendGuarded(ctx context.Context, op *operation, hedged bool) err
 		throttle = g.reads
 	}
 	if throttle != nil {
-		if err := throttle.wait(ctx, op.deadline, g.failFast); err != nil {
+		if err := throttle.wait(ctx, op.deadline, g.failFast, t.routing.Load().Superseded()); err != nil {
 			return notAdmitted(op, err)
 		}
 	}

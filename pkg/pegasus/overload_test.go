@@ -223,3 +223,20 @@ func TestWritesToANodeThatCannotWrite(t *testing.T) {
 		require.LessOrEqual(t, b.requests(wire.Put)-before, 6, "ten seconds of probes")
 	})
 }
+
+// Close does not leave those waiting whom the client holds back.
+func TestAdaptiveRateEndsWithClose(t *testing.T) {
+	inBubble(t, onebox.Config{}, single, func(t *testing.T, b *box) {
+		b.Replica(0).Inject(onebox.Fault{Error: wire.ErrBusy})
+		_, err := b.get("key")
+		require.ErrorIs(t, err, pegasus.ErrBusy)
+		var running sync.WaitGroup
+		running.Go(func() {
+			_, err := b.get("key")
+			require.ErrorIs(t, err, pegasus.ErrClosed)
+		})
+		synctest.Wait()
+		require.NoError(t, b.client.Close())
+		require.Zero(t, elapsed(running.Wait))
+	}, pegasus.WithAdaptiveRate(pegasus.AdaptiveRate{MinRate: 0.5, Backoff: 0.1}))
+}
