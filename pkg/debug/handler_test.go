@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -31,8 +32,11 @@ func newFixture(t *testing.T) *fixture {
 	f := &fixture{cluster: onebox.New(t, onebox.Config{Network: memnet.New()}), recorder: debug.NewRecorder(0)}
 	_, err := f.cluster.CreateTable("temp", onebox.TableOptions{Partitions: 2})
 	require.NoError(t, err)
-	f.client, err = pegasus.Open(f.cluster.MetaAddresses(),
-		pegasus.WithDialer(f.cluster.DialContext), pegasus.WithHooks(f.recorder.Hooks()))
+	told := make(chan struct{})
+	tell := sync.OnceFunc(func() { close(told) })
+	f.client, err = pegasus.Open(f.cluster.MetaAddresses(), pegasus.WithDialer(f.cluster.DialContext),
+		pegasus.WithHooks(f.recorder.Hooks()),
+		pegasus.WithHooks(pegasus.Hooks{RoutingInstalled: func(pegasus.RoutingInstalled) { tell() }}))
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, f.client.Close()) })
 	table, err := f.client.OpenTable(t.Context(), "temp")
@@ -41,6 +45,7 @@ func newFixture(t *testing.T) *fixture {
 	_, err = table.Get(t.Context(), []byte("another key"), nil)
 	require.ErrorIs(t, err, pegasus.ErrNotFound)
 	f.handler = debug.NewHandler(f.client, f.recorder)
+	<-told // after the recorder was: most hooks are called some time after what they tell of
 	return f
 }
 
