@@ -151,7 +151,10 @@ func (b *batchGet) newChunk(routing *routingVersion, items []batchItem) *chunk {
 	for i, item := range items {
 		c.keys.Keys[i] = wire.FullKey(b.keys[item.index])
 	}
-	c.request = rpc.Request{Method: wire.BatchGet, Arguments: &c.keys, Result: &c.answer, Deadline: b.deadline}
+	c.request = rpc.Request{
+		Method: wire.BatchGet, Arguments: &c.keys, Result: &c.answer,
+		Deadline: b.deadline, FailFast: b.table.client.settings.FailFast,
+	}
 	c.request.Header.PartitionHash = witness(items)
 	_, p := routing.Value().Locate(items[0].hash)
 	c.node = p.Primary

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/atomic"
 
 	"github.com/bridle-kv/bridle/pkg/pegasus"
+	"github.com/bridle-kv/bridle/pkg/rpc"
 	"github.com/bridle-kv/bridle/pkg/rpc/wire"
 	"github.com/bridle-kv/bridle/test/onebox"
 )
@@ -81,6 +82,21 @@ func TestFailFast(t *testing.T) {
 		running.Wait()
 		b.holds("key", "value")
 	}, pegasus.WithMaxInFlight(1), pegasus.WithFailFast())
+}
+
+// Every operation of a client that does not wait fails at once where a connection's window is full.
+func TestFailFastOfEveryOperation(t *testing.T) {
+	inBubble(t, onebox.Config{}, single, func(t *testing.T, b *box) {
+		b.injectAll(onebox.Fault{DropRequest: true, Match: onebox.OnMethod(wire.TTL)})
+		wait := b.inBackground(func() { _, _ = b.table.Exist(b.within(time.Second), []byte("key"), nil) })
+		synctest.Wait()
+		for name, o := range operations {
+			require.Zero(t, elapsed(func() {
+				require.ErrorIs(t, o.run(t.Context(), b.table), pegasus.ErrOverloaded, name)
+			}), name)
+		}
+		wait()
+	}, pegasus.WithConnections(rpc.Options{Window: 1}), pegasus.WithFailFast())
 }
 
 // An ERR_BUSY says when to come back: servers count by the second.
