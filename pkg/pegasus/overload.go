@@ -98,22 +98,17 @@ type throttle struct {
 	busyAt      time.Time // when the rate was lowered last
 }
 
-// wait waits until one more request may be sent. It fails at once, with an error that is ErrBusy, if
-// that is after the deadline, or later than now and failFast. News end the wait as well: that the table
-// was closed is one of them.
-func (h *throttle) wait(ctx context.Context, deadline time.Time, failFast bool, news <-chan struct{}) error {
+// turn counts one more request and returns the time until it may be sent. It fails, with an error that is
+// ErrBusy, if that is after the deadline, or later than now and failFast.
+func (h *throttle) turn(deadline time.Time, failFast bool) (pause time.Duration, err error) {
 	n := h.sent.Inc()
-	if !h.limited.Load() {
-		if n%rateSample == 0 {
-			h.look()
-		}
-		return nil
+	if h.limited.Load() {
+		return h.reserve(deadline, failFast)
 	}
-	pause, err := h.reserve(deadline, failFast)
-	if err != nil || pause <= 0 {
-		return err
+	if n%rateSample == 1 { // the first of a window, too, which thereby begins with it
+		h.look()
 	}
-	return retry.Sleep(ctx, pause, news)
+	return 0, nil
 }
 
 // reserve takes a token and returns the time until it is there.
@@ -134,6 +129,14 @@ func (h *throttle) reserve(deadline time.Time, failFast bool) (pause time.Durati
 	}
 	h.tokens--
 	return pause, nil
+}
+
+// giveBack returns the token of a request that is not sent after all. Otherwise callers that gave up
+// would hold back those after them.
+func (h *throttle) giveBack() {
+	h.mu.Lock()
+	h.tokens++
+	h.mu.Unlock()
 }
 
 // look measures the demand while nothing is limited.
@@ -177,12 +180,11 @@ func (h *throttle) busy() {
 	h.limited.Store(true)
 }
 
-// current returns the rate at which requests are sent. The mutex is held.
+// current returns the rate at which requests are sent: those of the last second, for which the window
+// before stands in as long as this one is shorter. The mutex is held.
 func (h *throttle) current(now time.Time) float64 {
-	demand := h.demand
-	if span := now.Sub(h.windowBegan).Seconds(); span > 0.1 || demand == 0 {
-		demand = float64(h.sent.Load()) / max(span, 0.1)
-	}
+	span := now.Sub(h.windowBegan).Seconds()
+	demand := float64(h.sent.Load())/max(span, 1) + h.demand*max(0, 1-span)
 	h.measure(now)
 	if h.limited.Load() {
 		return min(h.rate, demand)
@@ -223,7 +225,7 @@ func (t *Table) sendGuarded(ctx context.Context, op *operation, hedged bool) err
 		throttle = g.reads
 	}
 	if throttle != nil {
-		if err := throttle.wait(ctx, op.deadline, g.failFast, t.routing.Load().Superseded()); err != nil {
+		if err := t.holdBack(ctx, throttle, op.deadline); err != nil {
 			return notAdmitted(op, err)
 		}
 	}
@@ -240,6 +242,22 @@ func (t *Table) sendGuarded(ctx context.Context, op *operation, hedged bool) err
 		throttle.busy()
 	}
 	return err
+}
+
+// holdBack waits until the throttle lets one more request pass. Of the news about the table only its end
+// ends the wait: after others, all who wait would go at once.
+func (t *Table) holdBack(ctx context.Context, h *throttle, deadline time.Time) error {
+	pause, err := h.turn(deadline, t.guard.failFast)
+	if err != nil || pause <= 0 {
+		return err
+	}
+	for until := time.Now().Add(pause); pause > 0 && !t.isClosed(); pause = time.Until(until) {
+		if err := retry.Sleep(ctx, pause, t.routing.Load().Superseded()); err != nil {
+			h.giveBack()
+			return err
+		}
+	}
+	return nil
 }
 
 // notAdmitted is the error of a try that the client itself did not send.

@@ -256,3 +256,47 @@ func TestAdaptiveRateEndsWithClose(t *testing.T) {
 		require.Zero(t, elapsed(running.Wait))
 	}, pegasus.WithAdaptiveRate(pegasus.AdaptiveRate{MinRate: 0.5, Backoff: 0.1}))
 }
+
+// Who gave up while the client held it back leaves its turn to others.
+func TestAdaptiveRateForgetsWhoGaveUp(t *testing.T) {
+	inBubble(t, onebox.Config{}, single, func(t *testing.T, b *box) {
+		remove := b.Replica(0).Inject(onebox.Fault{Error: wire.ErrBusy})
+		_, err := b.get("key")
+		require.ErrorIs(t, err, pegasus.ErrBusy)
+		remove()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		var waiting sync.WaitGroup
+		for range 1000 {
+			waiting.Go(func() {
+				_, err := b.table.Get(ctx, []byte("key"), nil)
+				require.ErrorIs(t, err, context.Canceled)
+				require.Equal(t, pegasus.NotSent, failed(t, err).Outcome)
+			})
+		}
+		synctest.Wait()
+		cancel()
+		waiting.Wait()
+		_, err = b.table.Exist(b.within(1100*time.Millisecond), []byte("key"), nil)
+		require.NoError(t, err, "one a second")
+	}, pegasus.WithAdaptiveRate(pegasus.AdaptiveRate{MinRate: 1, Backoff: 0.1}))
+}
+
+// News about the routing are no reason to send all at once what was held back.
+func TestAdaptiveRateOutlastsNews(t *testing.T) {
+	inBubble(t, onebox.Config{}, onebox.TableOptions{Partitions: 2}, func(t *testing.T, b *box) {
+		b.injectAll(onebox.Fault{Error: wire.ErrBusy, Match: onebox.OnMethod(wire.TTL), Times: 1})
+		_, err := b.table.Exist(t.Context(), []byte(keyIn(0, 2)), nil)
+		require.ErrorIs(t, err, pegasus.ErrBusy)
+		var waiting sync.WaitGroup
+		for range 40 {
+			waiting.Go(func() { _, _ = b.table.Exist(t.Context(), []byte(keyIn(0, 2)), nil) })
+		}
+		synctest.Wait()
+		before := b.requests(wire.TTL)
+		require.NoError(t, b.MovePrimary(tableName, 1, (b.Primary(tableName, 1).Index()+1)%len(b.Replicas())))
+		require.NoError(t, b.table.Set(t.Context(), []byte(keyIn(1, 2)), nil, nil), "which brings the news")
+		synctest.Wait()
+		require.Less(t, b.requests(wire.TTL)-before, 10)
+		waiting.Wait()
+	}, pegasus.WithAdaptiveRate(pegasus.AdaptiveRate{Backoff: 0.1}))
+}
