@@ -138,7 +138,7 @@ func (t *Table) callSecondary(ctx context.Context, op *operation) bool {
 		t.routing.Refresh(meta.ReasonNoPrimary) // or reads would go to secondaries for ever
 	}
 	op.request.Header.Backup, op.request.Attentive = true, true
-	op.request.Header.TimeoutMillis = wire.TimeoutMillis(time.Until(op.deadline))
+	op.request.Header.TimeoutMillis = wire.TimeoutMillis(time.Until(op.request.Deadline))
 	err := node.Call(ctx, &op.request)
 	op.request.Header.Backup, op.request.Attentive = false, false
 	op.hedge = hedgeOutcome{node, err == nil}
@@ -171,7 +171,7 @@ func (t *Table) callHedged(ctx context.Context, op *operation) error {
 			op.hedge.won = true
 			return nil
 		}
-		op.request.Header.TimeoutMillis = wire.TimeoutMillis(time.Until(op.deadline))
+		op.request.Header.TimeoutMillis = wire.TimeoutMillis(time.Until(op.request.Deadline))
 		return primary.Call(ctx, &op.request)
 	case unreachable(err) && t.callSecondary(ctx, op):
 		return nil

@@ -112,10 +112,11 @@ func (t *Table) send(ctx context.Context, op *operation, hedged bool) error {
 	if !until.Before(op.deadline) {
 		return t.sendToTheEnd(ctx, op, hedged)
 	}
-	op.request.Deadline = until
+	op.request.Deadline, op.request.Header.TimeoutMillis = until, wire.TimeoutMillis(limit)
 	err := t.sendToTheEnd(ctx, op, hedged)
 	op.request.Deadline = op.deadline
-	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil && t.client.now().Before(op.deadline) {
+	now := t.client.now()
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil && !now.Before(until) && now.Before(op.deadline) {
 		return &tryTimeoutError{err}
 	}
 	return err

@@ -2,12 +2,15 @@ package pegasus_test
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/bridle-kv/bridle/pkg/pegasus"
+	"github.com/bridle-kv/bridle/pkg/retry"
+	"github.com/bridle-kv/bridle/pkg/rpc"
 	"github.com/bridle-kv/bridle/pkg/rpc/wire"
 	"github.com/bridle-kv/bridle/test/onebox"
 )
@@ -59,4 +62,50 @@ func TestTryTimeoutWithinTheOperation(t *testing.T) {
 	}, pegasus.WithTryTimeout(200*time.Millisecond))
 	_, err := pegasus.Open([]string{"10.0.0.1"}, pegasus.WithTryTimeout(time.Millisecond))
 	require.ErrorContains(t, err, "TryTimeout")
+}
+
+// Servers are told the time of the try, so that they need not do what nobody waits for any more.
+func TestTryTimeoutIsAnnounced(t *testing.T) {
+	for name, option := range map[string]pegasus.Option{
+		"alone":   pegasus.WithMaxInFlight(0),
+		"guarded": pegasus.WithMaxInFlight(1),
+		"hedged":  pegasus.WithHedgedReads(pegasus.Hedging{Delay: 50 * time.Millisecond}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, onebox.Config{}, single, func(t *testing.T, b *box) {
+				var mu sync.Mutex
+				announced := make(map[string][]int32)
+				b.injectAll(onebox.Fault{DropRequest: true, Match: func(r *onebox.Request) bool {
+					mu.Lock()
+					defer mu.Unlock()
+					announced[r.Method] = append(announced[r.Method], r.Header.TimeoutMillis)
+					return r.Is(wire.Get) && len(announced[r.Method]) < 4
+				}})
+				_, err := b.table.Get(b.within(5*time.Second), []byte("key"), nil)
+				require.ErrorIs(t, err, pegasus.ErrNotFound)
+				for _, millis := range announced[wire.Get.Name()] {
+					require.LessOrEqual(t, millis, int32(200))
+					require.GreaterOrEqual(t, millis, int32(150))
+				}
+				require.GreaterOrEqual(t, len(announced[wire.Get.Name()]), 4)
+				_, err = b.table.Incr(b.within(5*time.Second), []byte("counter"), nil, 1)
+				require.NoError(t, err)
+				require.Equal(t, []int32{5000}, announced[wire.Incr.Name()], "which is tried once")
+			}, pegasus.WithTryTimeout(200*time.Millisecond), option)
+		})
+	}
+}
+
+// A dial that has taken too long is not a try that has.
+func TestTryTimeoutIsNotThatOfADial(t *testing.T) {
+	inBubble(t, onebox.Config{FailoverDelay: time.Hour}, single, func(t *testing.T, b *box) {
+		b.Replica(0).Blackhole(true)
+		for range 2 {
+			_, err := b.table.Get(t.Context(), []byte("key"), nil)
+			require.ErrorIs(t, err, rpc.ErrConnect)
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			require.NotContains(t, err.Error(), "one try")
+		}
+	}, pegasus.WithTryTimeout(time.Second), pegasus.WithoutWarmUp(), pegasus.WithRetry(retry.Policy{MaxAttempts: 1}),
+		pegasus.WithConnections(rpc.Options{DialTimeout: 100 * time.Millisecond}))
 }
