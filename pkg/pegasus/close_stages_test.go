@@ -71,6 +71,22 @@ var stages = map[string]struct {
 			return err
 		},
 	},
+	"pause of a scan": {
+		hinder: func(b *box) { b.LimitIterations(5) },
+		run: func(ctx context.Context, b *box) error {
+			nobody := batches(10)
+			nobody.HashKeyFilter = pegasus.Filter{Type: pegasus.FilterAnywhere, Pattern: []byte("nobody")}
+			for _, err := range b.table.ScanTable(ctx, nobody) {
+				return err
+			}
+			return errors.New("the scan ended")
+		},
+	},
+	"place among those under way": {
+		options: []pegasus.Option{pegasus.WithMaxInFlight(1)},
+		hinder:  func(b *box) { stalls(wire.Get)(b); b.inBackground(func() { _ = get(b.t.Context(), b.table) }) },
+		run:     setKey,
+	},
 	"count": {
 		hinder: stalls(wire.GetScanner),
 		run: func(ctx context.Context, b *box) error {

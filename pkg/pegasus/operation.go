@@ -185,10 +185,16 @@ func (t *Table) await(ctx context.Context, op *operation, patience *retry.Patien
 		// Half of the time must do: there is no point in news without a try after them.
 		return t.awaitNews(ctx, routing, reason(failed.row), min(pause, time.Until(op.deadline)/2), redial(failed.err))
 	}
-	if err := retry.Sleep(ctx, pause, routing.Superseded()); err != nil {
+	return t.pause(ctx, pause, routing)
+}
+
+// pause waits before the next try. News end it, and so does the end of the table, which is an error: it
+// ends every pause at once, so there must not be another.
+func (t *Table) pause(ctx context.Context, d time.Duration, routing *routingVersion) error {
+	if err := retry.Sleep(ctx, d, routing.Superseded()); err != nil {
 		return err
 	}
-	if t.isClosed() { // that ends every pause at once, so there must not be another
+	if t.isClosed() {
 		return ErrClosed
 	}
 	return nil

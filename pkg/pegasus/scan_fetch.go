@@ -270,7 +270,7 @@ func (f *fetcher) setback(ctx context.Context) error {
 		err = retry.ErrBudget
 	}
 	if err == nil {
-		err = retry.Sleep(ctx, pause, nil)
+		err = t.pause(ctx, pause, t.routing.Load())
 	}
 	if err == nil {
 		return nil
