@@ -3,6 +3,7 @@ package pegasus
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -127,12 +128,12 @@ func (t *Table) mayHedge(op *operation) bool {
 	return false
 }
 
-// callSecondary sends a read to a secondary for which there is no primary: what no primary executes
-// is no extra load. It is false if there is no secondary, or none that answers.
-func (t *Table) callSecondary(ctx context.Context, op *operation) bool {
+// callSecondary sends a read to a secondary for which there is no primary, as cause says: what no primary
+// executes is no extra load. If there is no secondary, or none that answers, it fails for that cause.
+func (t *Table) callSecondary(ctx context.Context, op *operation, cause error) error {
 	node := secondary(op.partition)
 	if node == nil || ctx.Err() != nil {
-		return false
+		return cause
 	}
 	if op.partition.Primary == nil {
 		t.routing.Refresh(meta.ReasonNoPrimary) // or reads would go to secondaries for ever
@@ -142,8 +143,19 @@ func (t *Table) callSecondary(ctx context.Context, op *operation) bool {
 	err := node.Call(ctx, &op.request)
 	op.request.Header.Backup, op.request.Attentive = false, false
 	op.hedge = hedgeOutcome{node, err == nil}
-	return err == nil
+	if err != nil {
+		return &inVainError{cause: cause, secondary: err}
+	}
+	return nil
 }
+
+// inVainError is the failure of a try that no primary executed, for a cause, nor a secondary that was
+// asked in its place.
+type inVainError struct{ cause, secondary error }
+
+func (e *inVainError) Error() string { return fmt.Sprintf("%v (secondary: %v)", e.cause, e.secondary) }
+
+func (e *inVainError) Unwrap() error { return e.cause }
 
 // callHedged sends a read to the primary and, if that takes long, to a secondary as well. The first
 // answer counts, and the other call is given up. A secondary's answer that makes no sense has ended the
@@ -173,8 +185,8 @@ func (t *Table) callHedged(ctx context.Context, op *operation) error {
 		}
 		op.request.Header.TimeoutMillis = wire.TimeoutMillis(time.Until(op.request.Deadline))
 		return primary.Call(ctx, &op.request)
-	case unreachable(err) && t.callSecondary(ctx, op):
-		return nil
+	case unreachable(err):
+		return t.callSecondary(ctx, op, err)
 	}
 	return err
 }

@@ -13,6 +13,8 @@ import (
 	"go.uber.org/atomic"
 
 	"github.com/bridle-kv/bridle/pkg/pegasus"
+	"github.com/bridle-kv/bridle/pkg/retry"
+	"github.com/bridle-kv/bridle/pkg/rpc"
 	"github.com/bridle-kv/bridle/pkg/rpc/wire"
 	"github.com/bridle-kv/bridle/test/onebox"
 )
@@ -274,6 +276,31 @@ func TestReadsWithoutAPrimary(t *testing.T) {
 				b.set("key", "new value")
 				b.holds("key", "new value")
 			}, pegasus.WithHedgedReads(pegasus.Hedging{Delay: hedgeDelay}))
+		})
+	}
+}
+
+// Secondaries that are asked in place of a primary, but refuse, cost tokens like all that reaches servers,
+// although to find that there is no primary, or none that can be dialled, does not.
+func TestSecondariesAskedInVainCostTokens(t *testing.T) {
+	const tokens = 3
+	for name, lose := range map[string]func(b *box) error{
+		"no primary":     func(b *box) error { b.withoutPrimary(0); return pegasus.ErrNoPrimary },
+		"primary killed": func(b *box) error { b.Primary(tableName, 0).Kill(); return rpc.ErrConnect },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, onebox.Config{FailoverDelay: time.Hour}, single, func(t *testing.T, b *box) {
+				b.injectAll(onebox.Fault{Error: wire.ErrInvalidState})
+				why := lose(b)
+				before := b.backups()
+				_, err := b.get("key")
+				require.ErrorIs(t, err, why)
+				require.ErrorIs(t, err, retry.ErrBudget)
+				require.ErrorContains(t, err, "secondary")
+				require.LessOrEqual(t, failed(t, err).Tries, 2+tokens)
+				require.LessOrEqual(t, b.backups()-before, 2+tokens)
+			}, pegasus.WithHedgedReads(pegasus.Hedging{Delay: hedgeDelay}),
+				pegasus.WithRetry(retry.Policy{Budget: retry.NewBudget(tokens, 0.001)}))
 		})
 	}
 }

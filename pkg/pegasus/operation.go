@@ -137,10 +137,8 @@ func (t *Table) sendToTheEnd(ctx context.Context, op *operation, hedged bool) er
 		return primary.Call(ctx, &op.request)
 	case primary != nil:
 		return t.callHedged(ctx, op)
-	case t.callSecondary(ctx, op):
-		return nil
 	}
-	return ErrNoPrimary
+	return t.callSecondary(ctx, op, ErrNoPrimary)
 }
 
 // persist repeats an operation after a failed try, until one succeeds, or the failure is final, or
@@ -249,6 +247,12 @@ func judge(err error) failedTry {
 }
 
 func classify(err error) (retry.Row, Outcome) {
+	var inVain *inVainError
+	if errors.As(err, &inVain) {
+		row, outcome := classify(inVain.cause)
+		_, secondary := classify(inVain.secondary)
+		return row, max(outcome, secondary) // so that the next try costs a token
+	}
 	if errors.Is(err, ErrNoPrimary) {
 		return retry.Transport(retry.NoPrimary), NotSent
 	}
