@@ -36,14 +36,14 @@ type BatchOptions struct {
 	// including what surrounds them. An item that is larger goes alone. Default 256 KiB.
 	ChunkBytes int
 	// Metadata, if not nil, receives who answered for which item: the element of the item's index is
-	// filled in if there is one and a server has executed the item's request. An item of a BatchSet or
-	// BatchDel that another one of the batch replaced is not sent, and has none.
+	// filled in if there is one and a server has executed the item's request, and stays as it is
+	// otherwise. An item of a BatchSet or BatchDel that another one of the batch replaced is not sent.
 	Metadata []Metadata
 }
 
-// tell fills in who answered for an item.
+// tell fills in who answered for an item, unless it is nobody.
 func (o *BatchOptions) tell(index int, m Metadata) {
-	if index < len(o.Metadata) {
+	if index < len(o.Metadata) && m != (Metadata{}) {
 		o.Metadata[index] = m
 	}
 }

@@ -201,6 +201,7 @@ func (b *batchGet) advance(ctx context.Context, c *chunk) {
 		return
 	}
 	t.client.settings.Retry.Budget.Success()
+	b.tell(c)
 	if err := t.verdict(&c.operation, c.answer.Status); err != nil {
 		b.fail(c, err)
 	} else {
@@ -246,17 +247,24 @@ func (b *batchGet) fail(c *chunk, err error) {
 	}
 }
 
+// tell says who answered for the items of a chunk.
+func (b *batchGet) tell(c *chunk) {
+	if b.options.Metadata == nil {
+		return
+	}
+	var from Metadata
+	from.fill(&c.answer.Origin, 0)
+	for _, item := range c.items {
+		b.options.tell(item.index, from)
+	}
+}
+
 // deliver hands the records of an answer to those who asked for them. Records come in the order of
 // the request, with absent ones left out; an answer in another order is understood as well, and what
 // was not asked for is ignored.
 func (b *batchGet) deliver(c *chunk) {
 	records := c.answer.Records
-	var from Metadata
-	if b.options.Metadata != nil {
-		from.fill(&c.answer.Origin, 0)
-	}
 	for _, item := range c.items {
-		b.options.tell(item.index, from)
 		if len(records) > 0 && isRecordOf(&records[0], &b.keys[item.index]) {
 			b.results[item.index] = BatchResult{Value: notNil(records[0].Value)}
 			records = records[1:]

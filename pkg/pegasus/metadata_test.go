@@ -187,3 +187,41 @@ func TestMetadataOfBatches(t *testing.T) {
 		}
 	})
 }
+
+// A batch tells who answered with a failure, too, and leaves alone what nobody answered.
+func TestMetadataOfFailedBatches(t *testing.T) {
+	origin := wire.Origin{GPID: stubGPID, Server: []byte("10.0.0.9:34601")}
+	executed := true
+	answer := func(request *wire.Request) (wire.ErrorName, wire.Arguments) {
+		switch {
+		case !executed:
+			return wire.ErrBusy, nil
+		case methodOf(request.Name) == wire.BatchGet:
+			return "", &wire.BatchGetResponse{Status: wire.StatusIOError, Origin: origin}
+		}
+		return "", &wire.UpdateResponse{Status: wire.StatusIOError, Origin: origin}
+	}
+	before := pegasus.Metadata{Server: "as it was", Decree: 5}
+	withStub(t, answer, func(t *testing.T, s *stub) {
+		for name, run := range map[string]func(o *pegasus.BatchOptions) error{
+			"get": func(o *pegasus.BatchOptions) error {
+				_, err := s.table.BatchGet(t.Context(), batchKeys("a"), o)
+				return err
+			},
+			"set": func(o *pegasus.BatchOptions) error {
+				_, err := s.table.BatchSet(t.Context(), recordsOf(batchKeys("a"), func(int) string { return "value" }), o)
+				return err
+			},
+		} {
+			for _, executed = range []bool{true, false} {
+				got := []pegasus.Metadata{before}
+				require.Error(t, run(&pegasus.BatchOptions{Metadata: got}), name)
+				if executed {
+					require.Equal(t, []pegasus.Metadata{{Partition: stubGPID, Server: "10.0.0.9:34601"}}, got, name)
+				} else {
+					require.Equal(t, []pegasus.Metadata{before}, got, name)
+				}
+			}
+		}
+	})
+}
