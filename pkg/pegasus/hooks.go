@@ -32,8 +32,8 @@ type Hooks struct {
 	AttemptEnd func(context.Context, AttemptEnd)
 	// Retry is called when a try has failed and is to be repeated, before the pause.
 	Retry func(context.Context, Retry)
-	// Hedge is called when an operation ends for which a secondary was asked besides, or in place of, the
-	// primary.
+	// Hedge is called when a try has ended for which a secondary was asked besides, or in place of, the
+	// primary. It comes before AttemptEnd.
 	Hedge func(context.Context, Hedge)
 
 	// Refresh is called when the meta servers have answered, or failed to answer, a question for the

@@ -99,7 +99,8 @@ func (s *Scanner) Next(ctx context.Context) (ScanRecord, error) {
 	return s.recordOf(record), nil
 }
 
-// Metadata tells who sent the record that Next returned last. It is the zero value before that.
+// Metadata tells who sent the record that Next returned last. It is the zero value before the first one,
+// and after the end.
 func (s *Scanner) Metadata() (m Metadata) {
 	if s.used > 0 {
 		m.fill(&s.batch.origin, 0)

@@ -113,7 +113,7 @@ func WithHedgedReads(hedging Hedging) Option { return func(s *Settings) { s.Hedg
 // million; operations beyond wait for a place, for as long as their context lets them. Default 0: no
 // bound but rpc.Options.Window for each connection. A bound keeps an application from filling its
 // memory with operations that wait for a slow cluster; it costs a channel's send and receive per
-// request.
+// request. A hedged read takes one place, also while a secondary is asked besides.
 func WithMaxInFlight(n int) Option { return func(s *Settings) { s.MaxInFlight = n } }
 
 // WithFailFast has operations that find no place, in a connection's window or within MaxInFlight, or that
