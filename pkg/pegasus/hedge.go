@@ -30,7 +30,7 @@ type Hedging struct {
 	// about a node. Default 100 ms.
 	MaxDelay time.Duration
 	// MaxExtraLoad bounds the reads sent to secondaries, as a share of all reads, 0.001 to 1. Default
-	// 0.05. Reads that the primary cannot have executed do not count.
+	// 0.05. Reads that a secondary is asked for because the primary is away do not count.
 	MaxExtraLoad float64
 	// Burst is the number of reads that may be hedged at once before MaxExtraLoad counts, 1 to a
 	// million. Default 100.

@@ -21,7 +21,7 @@ const (
 
 // latency is a decaying distribution of how long reads take on one node. The zero value is ready.
 type latency struct {
-	mu      sync.Mutex // taken for nanoseconds, by one in latencySample reads
+	mu      sync.Mutex // taken for nanoseconds, by one in latencySample reads, and by each that may be hedged
 	counts  [latencyBuckets]uint32
 	samples uint32
 
