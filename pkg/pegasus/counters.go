@@ -81,7 +81,7 @@ func (c *counters) tried(op *operation) {
 		c.rare[kind].retries.Inc()
 		return
 	}
-	if op.tally.shard == 0 {
+	if shard := int(op.tally.shard); shard == 0 || shard > len(c.shards) { // another client had more
 		op.tally.shard = 1 + c.next.Inc()%uint32(len(c.shards))
 	}
 	c.shards[op.tally.shard-1].begun[kind].Inc()

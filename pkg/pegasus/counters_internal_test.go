@@ -22,6 +22,20 @@ func TestCountersKnowEveryName(t *testing.T) {
 	require.Equal(t, uint64(2), c.read()[operationKinds-1].Begun)
 }
 
+// The memory of operations is shared by all clients of a process, which can have been opened when it had
+// more processors, and therefore more shards.
+func TestCountersOfSeveralClients(t *testing.T) {
+	op := &operation{name: "get", tries: 1}
+	for _, shards := range []int{16, 7, 2, 1} {
+		c := &counters{shards: make([]counterShard, shards)}
+		for chosen := range uint32(17) {
+			op.tally.shard = chosen
+			c.tried(op)
+		}
+		require.EqualValues(t, 17, c.read()[0].Begun)
+	}
+}
+
 // BenchmarkCounters counts operations in as many goroutines as there are processors, each with memory of
 // its own, as they come from pools; and, to compare, with memory that has one shard for all.
 func BenchmarkCounters(b *testing.B) {
