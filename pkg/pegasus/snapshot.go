@@ -19,7 +19,8 @@ type Snapshot struct {
 	Tables []TableSnapshot
 	// Opening are the names of tables that are being opened.
 	Opening []string
-	// Nodes are all servers ever named, by address, with the counters of their connections.
+	// Nodes are the servers that the client knows, by address, with the counters of their connections:
+	// those in use, and others for some minutes.
 	Nodes []rpc.NodeStats
 }
 

@@ -15,7 +15,7 @@ type Stats struct {
 	Opened time.Time
 	// Operations are those that there were, in the order of Error.Operation.
 	Operations []OperationStats
-	// Nodes are all servers ever named, by address.
+	// Nodes are the servers that the client knows, by address: those in use, and others for some minutes.
 	Nodes []rpc.NodeStats
 	// Tables are the open tables, by name.
 	Tables []TableStats

@@ -12,9 +12,8 @@ import (
 	"github.com/bridle-kv/bridle/pkg/retry"
 )
 
-// Node is one server by address and the connections to it. There is one per address for the life of
-// a Pool, so snapshots may hold it for ever; a node nobody uses any more costs nothing but its
-// memory. All methods are for concurrent use.
+// Node is one server by address and the connections to it. There is one per address as long as anybody
+// has it, so snapshots may hold it for ever, see roster. All methods are for concurrent use.
 type Node struct {
 	address  string
 	pool     *Pool

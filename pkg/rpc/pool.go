@@ -17,7 +17,7 @@ type Pool struct {
 	running sync.WaitGroup // goroutines of dials and connections
 
 	mu     sync.Mutex // guards what follows
-	nodes  map[string]*Node
+	roster roster
 	closed bool
 }
 
@@ -28,29 +28,22 @@ func NewPool(options Options) (*Pool, error) {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	return &Pool{options: options, ctx: ctx, cancel: cancel, nodes: make(map[string]*Node)}, nil
+	return &Pool{options: options, ctx: ctx, cancel: cancel, roster: roster{entries: make(map[string]*entry)}}, nil
 }
 
-// Node returns the node at address, "host:port"; always the same for the same address. It does not
-// connect.
+// Node returns the node at address, "host:port"; always the same for the same address, as long as anybody
+// has it. It does not connect.
 func (p *Pool) Node(address string) *Node {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	n := p.nodes[address]
-	if n == nil {
-		n = newNode(address, p)
-		p.nodes[address] = n
-	}
-	return n
+	return p.roster.node(address, p)
 }
 
-// Nodes returns every node there is, ordered by address.
+// Nodes returns every node there is, ordered by address: those in use, and those that were asked for in
+// the last five minutes or so.
 func (p *Pool) Nodes() []*Node {
 	p.mu.Lock()
-	nodes := make([]*Node, 0, len(p.nodes))
-	for _, n := range p.nodes {
-		nodes = append(nodes, n)
-	}
+	nodes := p.roster.all()
 	p.mu.Unlock()
 	slices.SortFunc(nodes, func(a, b *Node) int { return strings.Compare(a.address, b.address) })
 	return nodes
@@ -86,7 +79,7 @@ func (p *Pool) shut() []*Conn {
 	defer p.mu.Unlock()
 	p.closed = true
 	var conns []*Conn
-	for _, n := range p.nodes {
+	for _, n := range p.roster.all() {
 		n.mu.Lock()
 		conns = slices.AppendSeq(conns, maps.Keys(n.conns))
 		n.mu.Unlock()

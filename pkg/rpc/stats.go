@@ -23,7 +23,8 @@ func (s *connStats) add(other connStats) {
 	s.waited += other.waited
 }
 
-// NodeStats describes one node at one moment. Counters run since the client was opened.
+// NodeStats describes one node at one moment. Counters run since the client began to know the node; one
+// that is of no use for some minutes is forgotten.
 type NodeStats struct {
 	// Address is "host:port".
 	Address string
