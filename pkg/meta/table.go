@@ -10,6 +10,7 @@ import (
 
 	"github.com/bridle-kv/bridle/pkg/retry"
 	"github.com/bridle-kv/bridle/pkg/rpc"
+	"github.com/bridle-kv/bridle/pkg/rpc/wire"
 	"github.com/bridle-kv/bridle/pkg/snapshot"
 )
 
@@ -114,6 +115,17 @@ func (t *Table) Name() string { return t.name }
 
 // Load returns the current routing: one atomic load. After Close it returns the last one.
 func (t *Table) Load() *snapshot.Version[*Routing] { return t.cell.Load() }
+
+// Moved implements rpc.Route: a request has moved when another partition serves its keys, or another node
+// that partition. Requests to secondaries may go to any.
+func (t *Table) Moved(header *wire.Header, address string) (moved bool, news <-chan struct{}) {
+	version := t.cell.Load()
+	if header.Backup || t.cell.IsShut() { // there is no news any more, and the channel may be closed
+		return false, nil
+	}
+	_, p := version.Value().Locate(header.PartitionHash)
+	return p.GPID != header.GPID || p.Primary == nil || p.Primary.Address() != address, version.Superseded()
+}
 
 // Refresh asks for fresh routing without waiting for it. However many ask, one refresh serves all.
 func (t *Table) Refresh(reason Reason) {

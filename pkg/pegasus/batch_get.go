@@ -152,8 +152,8 @@ func (b *batchGet) newChunk(routing *routingVersion, items []batchItem) *chunk {
 		c.keys.Keys[i] = wire.FullKey(b.keys[item.index])
 	}
 	c.request = rpc.Request{
-		Method: wire.BatchGet, Arguments: &c.keys, Result: &c.answer,
-		Deadline: b.deadline, FailFast: b.table.client.settings.FailFast,
+		Method: wire.BatchGet, Arguments: &c.keys, Result: &c.answer, Deadline: b.deadline,
+		FailFast: b.table.client.settings.FailFast, Route: b.table.routing,
 	}
 	c.request.Header.PartitionHash = witness(items)
 	_, p := routing.Value().Locate(items[0].hash)

@@ -53,7 +53,7 @@ func (t *Table) run(ctx context.Context, op *operation) error {
 	}
 	op.deadline, op.request.Deadline = deadline, deadline
 	op.request.Header.TimeoutMillis = wire.TimeoutMillis(timeout)
-	op.request.FailFast = t.client.settings.FailFast
+	op.request.FailFast, op.request.Route = t.client.settings.FailFast, t.routing
 	op.tries, op.inDoubt, op.spared = 0, false, true
 	routing := t.routing.Load()
 	err := t.try(ctx, op, routing)
@@ -96,7 +96,7 @@ func (t *Table) attempt(ctx context.Context, op *operation, routing *routingVers
 		}
 	}
 	if t.guard != nil {
-		return t.sendGuarded(ctx, op, hedged)
+		return t.sendGuarded(ctx, op, routing, hedged)
 	}
 	return t.send(ctx, op, hedged)
 }
@@ -292,6 +292,8 @@ func callRow(call *rpc.CallError) retry.Row {
 		return final
 	case errors.Is(call.Err, rpc.ErrCircuitOpen):
 		return retry.Transport(retry.ConnectFailed)
+	case errors.Is(call.Err, rpc.ErrMoved):
+		return retry.Transport(retry.Moved)
 	case call.Outcome == retry.NotSent:
 		return retry.Transport(retry.LostBeforeSent)
 	}

@@ -218,7 +218,7 @@ func (c *Client) newGuard() *guard {
 }
 
 // sendGuarded is send for a table that has a guard.
-func (t *Table) sendGuarded(ctx context.Context, op *operation, hedged bool) error {
+func (t *Table) sendGuarded(ctx context.Context, op *operation, routing *routingVersion, hedged bool) error {
 	g := t.guard
 	throttle := g.writes
 	if op.request.Method.IsRead() {
@@ -234,6 +234,12 @@ func (t *Table) sendGuarded(ctx context.Context, op *operation, hedged bool) err
 			return notAdmitted(op, err)
 		}
 		defer g.gate.leave()
+	}
+	if primary := op.partition.Primary; primary != nil && t.routing.Load() != routing {
+		// Whoever has waited long may be on the way to a node that would refuse, which costs a retry.
+		if moved, _ := t.routing.Moved(&op.request.Header, primary.Address()); moved {
+			return notAdmitted(op, rpc.ErrMoved)
+		}
 	}
 	op.request.Header.TimeoutMillis = wire.TimeoutMillis(time.Until(op.deadline))
 	err := t.send(ctx, op, hedged)

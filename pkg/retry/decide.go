@@ -87,12 +87,14 @@ const (
 	// NoPrimary means that the routing names no primary for the partition, so there was no one to
 	// send the request to.
 	NoPrimary
+	// Moved means that the request waited to be sent until the routing named another node for it.
+	Moved
 )
 
 // String returns the cause in words, for example "connect failed".
 func (c Cause) String() string {
 	return nameOf("cause", c, "none", "connect failed", "lost before sent", "lost after sent",
-		"attempt timed out", "ERR_OK without body", "response undecodable", "no primary")
+		"attempt timed out", "ERR_OK without body", "response undecodable", "no primary", "moved")
 }
 
 // nameOf returns the value's name, or its kind and number when it has none.

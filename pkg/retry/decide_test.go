@@ -20,7 +20,7 @@ func TestNames(t *testing.T) {
 		"none":     Cause(0), "connect failed": ConnectFailed, "lost before sent": LostBeforeSent,
 		"lost after sent": LostAfterSent, "attempt timed out": AttemptTimedOut,
 		"ERR_OK without body": OKWithoutBody, "response undecodable": Undecodable,
-		"no primary": NoPrimary, "cause(8)": Cause(8),
+		"no primary": NoPrimary, "moved": Moved, "cause(9)": Cause(9),
 		"frame ERR_BUSY":           Frame(wire.ErrBusy),
 		"meta ERR_NEW":             Meta("ERR_NEW"),
 		"storage status -101":      Storage(-101),

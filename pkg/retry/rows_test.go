@@ -100,12 +100,13 @@ func TestTransportRows(t *testing.T) {
 		{ConnectFailed, NotSent, false, Refresh},  // "never sent: refresh, retry any operation"
 		{LostBeforeSent, NotSent, false, Refresh}, // likewise
 		{NoPrimary, NotSent, false, Refresh},      // "treat like a stale route"
+		{Moved, NotSent, false, Refresh},          // never sent, and the routing is newer already
 		{LostAfterSent, InDoubt, true, Refresh},   // "unknown outcome: retry reads, and writes if allowed"
 		{AttemptTimedOut, InDoubt, true, Refresh}, // likewise; a silent node may have lost its partitions
 		{Undecodable, InDoubt, true, Return},      // executed or not, the next reply would look the same
 		{OKWithoutBody, Answered, false, Return},  // "ERR_OK without body: not executed, fail"
 		{Cause(0), InDoubt, true, Return},         // no cause at all
-		{NoPrimary + 1, InDoubt, true, Return},    // a cause nobody defined
+		{Moved + 1, InDoubt, true, Return},        // a cause nobody defined
 		{Cause(math.MaxUint8), InDoubt, true, Return},
 	}
 	const unlisted = 3

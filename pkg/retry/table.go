@@ -98,6 +98,7 @@ var transportRows = accidents(
 	Row{Cause: ConnectFailed, Outcome: NotSent, Action: Refresh, Why: "no connection to the node"},
 	Row{Cause: LostBeforeSent, Outcome: NotSent, Action: Refresh, Why: "the connection died before the request was sent"},
 	Row{Cause: NoPrimary, Outcome: NotSent, Action: Refresh, Why: "the partition has no primary"},
+	Row{Cause: Moved, Outcome: NotSent, Action: Refresh, Why: "the partition moved while the request waited to be sent"},
 	Row{Cause: LostAfterSent, Outcome: InDoubt, Executed: true, Action: Refresh, Why: "the connection died before the reply came"},
 	Row{Cause: AttemptTimedOut, Outcome: InDoubt, Executed: true, Action: Refresh, Why: "no reply in time"},
 	Row{Cause: Undecodable, Outcome: InDoubt, Executed: true, Action: Return, Why: "the reply could not be understood"},

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/bridle-kv/bridle/pkg/retry"
+	"github.com/bridle-kv/bridle/pkg/rpc/wire"
 )
 
 // ErrBusy means that a request that may not wait found the connection's window full.
@@ -24,6 +25,26 @@ type admission struct {
 type waiter struct {
 	admitted chan error // capacity 1; one message from whoever takes the waiter out of the queue
 	until    time.Time  // zero: no deadline
+	request  *Request   // its caller leaves it alone until the waiter is out of the queue
+	news     <-chan struct{}
+}
+
+// Route decides where requests go, and may change its mind while they wait.
+type Route interface {
+	// Moved says whether a request with this header, for the node at address, belongs elsewhere by now. It
+	// returns a channel that is closed when the answer may have changed, or nil if it never will. It is
+	// called by any goroutine, with the connection locked: it waits for nothing and calls nobody.
+	Moved(header *wire.Header, address string) (moved bool, news <-chan struct{})
+}
+
+// moved asks the request's route, if there is news, whether the request belongs elsewhere.
+func (w *waiter) moved(address string) (moved bool) {
+	select {
+	case <-w.news:
+		moved, w.news = w.request.Route.Moved(&w.request.Header, address)
+	default:
+	}
+	return moved
 }
 
 // maxReserved bounds the places given to waiters that have not yet come to take them. How much they
@@ -79,14 +100,23 @@ func (a *admission) drain() []waiter {
 	return all
 }
 
-// expire takes out every waiter whose deadline has passed and tells it. It says whether there was one.
-func (a *admission) expire(now time.Time) (expired bool) {
+// expire takes out every waiter whose deadline has passed, or whose request belongs on another node than
+// that at address, and tells it. It says whether a deadline has passed.
+//
+// The routes are asked here, and not by those who wait, so that news of which they have none wake nobody:
+// there may be a hundred thousand of them. Who stays keeps its place.
+func (a *admission) expire(now time.Time, address string) (expired bool) {
 	for i := a.head; i < len(a.queue); i++ {
-		w := a.queue[i]
-		if w.admitted != nil && !w.until.IsZero() && !now.Before(w.until) {
+		w := &a.queue[i]
+		switch admitted := w.admitted; {
+		case admitted == nil:
+		case !w.until.IsZero() && !now.Before(w.until):
 			a.remove(i)
-			w.admitted <- context.DeadlineExceeded
+			admitted <- context.DeadlineExceeded
 			expired = true
+		case w.moved(address):
+			a.remove(i)
+			admitted <- ErrMoved
 		}
 	}
 	return expired
@@ -104,7 +134,13 @@ func (c *Conn) admit(ctx context.Context, request *Request) error {
 	if request.FailFast {
 		return c.notAdmitted(ErrBusy)
 	}
-	w := waiter{admitted: make(chan error, 1), until: request.Deadline}
+	w := waiter{admitted: make(chan error, 1), until: request.Deadline, request: request}
+	if request.Route != nil {
+		var moved bool
+		if moved, w.news = request.Route.Moved(&request.Header, c.address); moved {
+			return c.notAdmitted(ErrMoved)
+		}
+	}
 	ticket := c.admission.push(w)
 	c.stats.waited++
 	if !c.sweep.armed {

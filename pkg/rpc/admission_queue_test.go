@@ -81,7 +81,7 @@ func (m *queueModel) leaveAgain(t *rapid.T) {
 
 func (m *queueModel) expire(t *rapid.T) {
 	now := dawn.Add(time.Duration(rapid.IntRange(0, 5).Draw(t, "now")))
-	told := m.queue.expire(now)
+	told := m.queue.expire(now, address)
 	before := len(m.waiting)
 	for i := len(m.waiting) - 1; i >= 0; i-- {
 		w := m.waiting[i]

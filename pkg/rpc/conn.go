@@ -37,6 +37,9 @@ type Request struct {
 	Deadline time.Time
 	// Times, if it is not nil, is filled in before Call returns.
 	Times *Times
+	// Route, if it is not nil, is asked while the call waits for a place in a connection's window. When it
+	// says that the request belongs elsewhere, the call fails with ErrMoved.
+	Route Route
 }
 
 // waited corrects the announced timeout after a wait.

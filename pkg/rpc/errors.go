@@ -30,6 +30,9 @@ var (
 	ErrNoResult = errors.New("server answered without a result")
 	// ErrConnect means that no connection to the node could be made.
 	ErrConnect = errors.New("cannot connect")
+	// ErrMoved means that a request waited for its turn until it belonged on another node, see
+	// Request.Route.
+	ErrMoved = errors.New("the request belongs on another node by now")
 )
 
 // ServerError is a frame error: the server's refusal to execute a request.

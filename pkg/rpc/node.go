@@ -68,8 +68,8 @@ func (n *Node) Troubled(within time.Duration) bool {
 //   - *ServerError, ErrNoResult, *ResultError: the server answered;
 //   - *CallError: there was no answer, and its Outcome says whether the request may have been
 //     executed. The cause behind it is an error of the context, context.DeadlineExceeded for
-//     request.Deadline, ErrClosed, *ConnectError, *CircuitError, ErrBusy for request.FailFast, or why
-//     the connection was lost.
+//     request.Deadline, ErrClosed, *ConnectError, *CircuitError, ErrBusy for request.FailFast, ErrMoved
+//     for request.Route, or why the connection was lost.
 func (n *Node) Call(ctx context.Context, request *Request) error {
 	if err := ctx.Err(); err != nil {
 		return n.notSent(err)

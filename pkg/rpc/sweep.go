@@ -98,8 +98,8 @@ type expiredCall struct {
 	err  error
 }
 
-// expire removes the calls that are out of time, and tells those who wait for admission. The mutex is
-// held.
+// expire removes the calls that are out of time, and tells those who wait for admission when they are, or
+// should go elsewhere. The mutex is held.
 func (c *Conn) expire(now time.Time) (expired []expiredCall) {
 	for i := range c.pending.slots {
 		pending := c.pending.slots[i].call
@@ -108,7 +108,7 @@ func (c *Conn) expire(now time.Time) (expired []expiredCall) {
 			expired = append(expired, expiredCall{pending, c.givenUp(pending, context.DeadlineExceeded)})
 		}
 	}
-	if c.admission.expire(now) {
+	if c.admission.expire(now, c.address) {
 		c.sweep.unanswered = true
 	}
 	c.admitNext()
