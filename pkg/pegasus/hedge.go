@@ -129,7 +129,8 @@ func (t *Table) mayHedge(op *operation) bool {
 }
 
 // callSecondary sends a read to a secondary for which there is no primary, as cause says: what no primary
-// executes is no extra load. If there is no secondary, or none that answers, it fails for that cause.
+// executes is no extra load. If there is no secondary, or none with a sound answer, it fails for that
+// cause.
 func (t *Table) callSecondary(ctx context.Context, op *operation, cause error) error {
 	node := secondary(op.partition)
 	if node == nil || ctx.Err() != nil {
@@ -138,10 +139,14 @@ func (t *Table) callSecondary(ctx context.Context, op *operation, cause error) e
 	if op.partition.Primary == nil {
 		t.routing.Refresh(meta.ReasonNoPrimary) // or reads would go to secondaries for ever
 	}
-	op.request.Header.Backup, op.request.Attentive = true, true
+	result, answer := op.request.Result, new(detached)
+	op.request.Header.Backup, op.request.Attentive, op.request.Result = true, true, answer
 	op.request.Header.TimeoutMillis = wire.TimeoutMillis(time.Until(op.request.Deadline))
 	err := node.Call(ctx, &op.request)
-	op.request.Header.Backup, op.request.Attentive = false, false
+	op.request.Header.Backup, op.request.Attentive, op.request.Result = false, false, result
+	if err == nil {
+		err = answer.into(result)
+	}
 	op.hedge = hedgeOutcome{node, err == nil}
 	if err != nil {
 		return &inVainError{cause: cause, secondary: err}
@@ -239,7 +244,7 @@ func (h *hedge) start() {
 	request.Arguments = encoded(request.Arguments.AppendField(nil, firstArgument))
 	request.Result = result
 	h.client.pool.Go(func() {
-		if node.Call(h.ctx, &request) == nil {
+		if node.Call(h.ctx, &request) == nil && result.sound() == nil {
 			h.answered(result.bytes)
 		}
 	})
@@ -278,6 +283,31 @@ type detached struct{ bytes []byte }
 
 // Decode implements wire.Result.
 func (d *detached) Decode(r *wire.Reader) { d.bytes = r.Detach() }
+
+// sound returns nil for a secondary's answer that may count. When its storage has failed, the primary's has
+// not.
+func (d *detached) sound() error {
+	switch status, ok := wire.DetachedStatus(d.bytes); {
+	case !ok:
+		return &rpc.ResultError{Err: wire.ErrMalformed}
+	case status == wire.StatusOK, status == wire.StatusNotFound, status == wire.StatusIncomplete:
+		return nil
+	default:
+		return &StatusError{Status: status}
+	}
+}
+
+// into decodes a sound answer.
+func (d *detached) into(result wire.Result) error {
+	if err := d.sound(); err != nil {
+		return err
+	}
+	var reader wire.Reader
+	if err := wire.DecodeDetached(&reader, d.bytes, result); err != nil {
+		return &rpc.ResultError{Err: err}
+	}
+	return nil
+}
 
 // newBudget returns the tokens of hedged reads.
 func (h *Hedging) newBudget() *retry.Budget { return retry.NewBudget(h.Burst, h.MaxExtraLoad) }

@@ -146,7 +146,7 @@ func TestHedgeIsUnreadable(t *testing.T) {
 	inHedgedBubble(t, pegasus.Hedging{Delay: hedgeDelay}, func(t *testing.T, b *box) {
 		b.slow(10 * hedgeDelay)
 		for _, node := range b.Secondaries(tableName, 0) {
-			node.Inject(onebox.Fault{Garbage: wire.AppendResponse(nil, wire.ErrOK, wire.Get, 0, nonsense("\x0c\x00\x00\x08\x00\x01"))})
+			node.Inject(onebox.Fault{Garbage: wire.AppendResponse(nil, wire.ErrOK, wire.Get, 0, nonsense("\x0c\x00\x00\x08\x00\x01\x00\x00\x00\x00\x08"))})
 		}
 		require.Equal(t, 11*hedgeDelay, elapsed(func() { b.holds("key", "value") }))
 		require.Equal(t, 1, b.backups())

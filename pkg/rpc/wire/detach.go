@@ -18,3 +18,15 @@ func DecodeDetached(r *Reader, detached []byte, result Result) error {
 	result.Decode(r)
 	return r.finish()
 }
+
+// DetachedStatus returns the storage engine's status in what [Reader.Detach] took out of the response to a
+// read or a write, without decoding the rest. It is false if that does not begin with one, as all of
+// them do.
+func DetachedStatus(detached []byte) (status Status, ok bool) {
+	r := Reader{data: detached}
+	if r.nextField(); !r.at(1, typeI32) {
+		return 0, false
+	}
+	status = Status(r.i32())
+	return status, r.err == nil
+}

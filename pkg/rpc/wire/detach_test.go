@@ -46,3 +46,28 @@ func TestDetach(t *testing.T) {
 		}
 	}
 }
+
+// The status is found in every response that has one, and in nothing else.
+func TestDetachedStatus(t *testing.T) {
+	const status = wire.StatusCorruption
+	for _, response := range []wire.Arguments{
+		&wire.GetResponse{Status: status, Value: []byte("value")}, &wire.TTLResponse{Status: status, Seconds: 7},
+		&wire.MultiGetResponse{Status: status}, &wire.BatchGetResponse{Status: status}, &wire.CountResponse{Status: status, Count: 7},
+		&wire.ScanResponse{Status: status}, &wire.UpdateResponse{Status: status}, &wire.IncrResponse{Status: status},
+		&wire.CheckResponse{Status: status}, &wire.MultiRemoveResponse{Status: status},
+	} {
+		var reader wire.Reader
+		var parsed wire.Response
+		var taken detached
+		frame := wire.AppendResponse(nil, wire.ErrOK, wire.Get, 1, response)
+		require.NoError(t, wire.ParseResponse(frame, &parsed))
+		require.NoError(t, wire.DecodeResult(&reader, parsed.Result, &taken))
+		got, ok := wire.DetachedStatus(taken)
+		require.True(t, ok, "%T", response)
+		require.Equal(t, status, got, "%T", response)
+	}
+	for _, answer := range []string{"", "\x00", "\x08", "\x08\x00\x01", "\x08\x00\x01\x00\x00\x00", "\x08\x00\x02\x00\x00\x00\x00\x00", "\x0a\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00"} {
+		_, ok := wire.DetachedStatus([]byte(answer))
+		require.False(t, ok, "%q", answer)
+	}
+}
