@@ -3,6 +3,7 @@ package pegasus
 import (
 	"bytes"
 	"context"
+	"errors"
 	"iter"
 	"slices"
 )
@@ -13,8 +14,9 @@ import (
 // that ends it, and the record is empty.
 //
 // Each answer is read in one step of a server, but not all of them together: of what is written or
-// deleted meanwhile, some may be found. MaxCount and MaxBytes bound one answer. If ctx has no deadline,
-// each may take the operation timeout.
+// deleted meanwhile, some may be found. MaxCount and MaxBytes bound one answer; one that is larger than
+// rpc.Options.MaxResponseBytes costs the connection, and from then on half as many records are asked for
+// at a time. If ctx has no deadline, each may take the operation timeout.
 //
 // Where the server finds nothing within its own limits, in a stretch of records that have expired or
 // that the filter does not select, a scanner goes on to the end of the range. Metadata is not filled
@@ -47,6 +49,9 @@ func (t *Table) MultiGetAll(ctx context.Context, hashKey, startSortKey, stopSort
 func (t *Table) eachPage(ctx context.Context, hashKey []byte, rest *span, deliver func([]Record) bool) error {
 	for {
 		records, complete, err := t.page(ctx, "multi get all", hashKey, rest)
+		if askForLess(err, &rest.options.MaxCount, usualPage) {
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -62,6 +67,24 @@ func (t *Table) eachPage(ctx context.Context, hashKey []byte, rest *span, delive
 			return nil
 		}
 	}
+}
+
+// usualPage is how many records servers send at most as the answer to a multi get, by default.
+const usualPage = 3000
+
+// askForLess halves a limit of records in one answer after one that was too large for the client, down
+// to 1. It is false if that would not help. Limits that are not positive, or above usual, stand for the
+// server's own. So there are at most a dozen such answers before there is one that can be received, or
+// a record that cannot; it is as few as that because each of them costs a connection.
+func askForLess[T int | int32](err error, limit *T, usual T) bool {
+	if !errors.Is(err, ErrAnswerTooLarge) || *limit == 1 {
+		return false
+	}
+	if *limit <= 0 || *limit > usual {
+		*limit = usual
+	}
+	*limit /= 2
+	return true
 }
 
 // scanRest has the records of a range delivered by a scanner, until deliver returns false.

@@ -38,7 +38,8 @@ type ScanOptions struct {
 	SortKeyFilter Filter
 	// BatchSize bounds the number of records of one answer; 0 and whatever is above the server's own
 	// limit, 1000 by default, mean that limit. Records that are large together want a smaller one: an
-	// answer can only be received if it is smaller than rpc.Options.MaxResponseBytes.
+	// answer larger than rpc.Options.MaxResponseBytes costs the connection, and has the rest of the scan
+	// ask for half as many records at a time.
 	BatchSize int
 	// NoValue leaves the values out, which saves transferring them.
 	NoValue bool

@@ -175,6 +175,9 @@ func (f *fetcher) ask(ctx context.Context) (again bool, err error) {
 	f.sent = false
 	if err := s.table.run(ctx, &f.operation); err != nil {
 		f.forget()
+		if askForLess(err, &f.getScanner.BatchSize, usualBatch) { // for the rest of the scan
+			return true, nil
+		}
 		return false, err
 	}
 	f.context, f.alone = scanContext{}, false
@@ -190,6 +193,9 @@ func (f *fetcher) ask(ctx context.Context) (again bool, err error) {
 		return false, s.table.verdict(&f.operation, status)
 	}
 }
+
+// usualBatch is how many records servers send in one answer at most, by default.
+const usualBatch = 1000
 
 // aim implements operation.prepare: it chooses between the context, if that can be used where the try
 // goes, and asking anew.

@@ -15,7 +15,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bridle-kv/bridle/pkg/pegasus"
-	"github.com/bridle-kv/bridle/pkg/rpc"
 	"github.com/bridle-kv/bridle/pkg/rpc/wire"
 	"github.com/bridle-kv/bridle/test/onebox"
 )
@@ -379,19 +378,4 @@ func TestScanRequests(t *testing.T) {
 			ValidatePartitionHash: wire.No, ReturnExpiry: wire.No, FullScan: wire.No, OnlyCount: wire.No,
 		}}, seen)
 	})
-}
-
-// An answer that is larger than the client takes fails the scan, not the client; a smaller batch helps.
-func TestScanAnswerTooLarge(t *testing.T) {
-	inBubble(t, onebox.Config{}, single, func(t *testing.T, b *box) {
-		b.fill(100, 10_000)
-		s, err := b.table.NewScanner(hashKey, nil, nil, nil)
-		require.NoError(t, err)
-		defer s.Close()
-		_, err = s.Next(b.within(2 * time.Second))
-		require.ErrorIs(t, err, pegasus.ErrAnswerTooLarge)
-		smaller, err := b.table.ResumeScanner(s.Cursor(), &pegasus.ScanOptions{BatchSize: 10})
-		require.NoError(t, err)
-		require.Len(t, rest(t, smaller), 100)
-	}, pegasus.WithConnections(rpc.Options{MaxResponseBytes: 200_000}))
 }
