@@ -51,16 +51,30 @@ func (w *waiter) moved(address string) (moved bool) {
 // will append shows only then, so that many of them could exceed Options.MaxQueuedBytes by far.
 const maxReserved = 16
 
+// keptWaiters is the number of places in the queue whose memory is kept for those to come. Once, a hundred
+// times as many may have waited.
+const keptWaiters = 1024
+
 func (a *admission) push(w waiter) (ticket int) {
 	if len(a.queue) == cap(a.queue) && a.head > len(a.queue)/2 {
-		// Use the room in front rather than grow: a queue that is never empty would do so for ever.
-		rest := copy(a.queue, a.queue[a.head:])
-		clear(a.queue[rest:])
-		a.queue, a.head = a.queue[:rest], 0
+		a.makeRoom()
 	}
 	a.queue = append(a.queue, w)
 	a.waiting++
 	return a.popped + len(a.queue) - 1 - a.head
+}
+
+// makeRoom uses the room in front rather than let the queue grow, which one that is never empty would do
+// for ever. It lets go of memory of which most is not needed any more.
+func (a *admission) makeRoom() {
+	rest := a.queue[a.head:]
+	if cap(a.queue) > keptWaiters && len(rest) < cap(a.queue)/4 {
+		a.queue, a.head = append(make([]waiter, 0, 2*len(rest)+1), rest...), 0
+		return
+	}
+	kept := copy(a.queue, rest)
+	clear(a.queue[kept:])
+	a.queue, a.head = a.queue[:kept], 0
 }
 
 // leave takes the waiter with the given ticket out, unless it was taken out before.
@@ -87,6 +101,9 @@ func (a *admission) remove(index int) waiter {
 	}
 	if a.head == len(a.queue) {
 		a.queue, a.head = a.queue[:0], 0
+		if cap(a.queue) > keptWaiters {
+			a.queue = nil
+		}
 	}
 	return w
 }

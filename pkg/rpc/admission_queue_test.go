@@ -139,3 +139,44 @@ func TestAdmissionQueueForgetsThoseWhoLeft(t *testing.T) {
 	require.Equal(t, 1, a.waiting)
 	require.LessOrEqual(t, cap(a.queue), 64)
 }
+
+// A crowd's memory does not stay when it has left, at once or little by little, whether or not somebody
+// always waits.
+func TestAdmissionQueueLetsGoOfMemory(t *testing.T) {
+	const crowd = 100_000
+	crowded := func() *admission {
+		a := new(admission)
+		for range crowd {
+			a.push(waiter{admitted: make(chan error, 1)})
+		}
+		return a
+	}
+	a := crowded()
+	a.drain()
+	require.LessOrEqual(t, cap(a.queue), keptWaiters)
+
+	a = crowded()
+	for range crowd - 10 {
+		a.pop()
+	}
+	last := make([]chan error, 10)
+	for n := range 2 * crowd { // ten wait all the time, in their order
+		next := waiter{admitted: make(chan error, 1)}
+		a.push(next)
+		first := a.pop()
+		if n >= len(last) {
+			require.Equal(t, last[n%len(last)], first.admitted)
+		}
+		last[n%len(last)] = next.admitted
+	}
+	require.Equal(t, 10, a.waiting)
+	require.LessOrEqual(t, cap(a.queue), keptWaiters)
+
+	a = new(admission)
+	for range keptWaiters / 2 {
+		a.push(waiter{admitted: make(chan error, 1)})
+	}
+	size := cap(a.queue)
+	a.drain()
+	require.Equal(t, size, cap(a.queue), "a usual crowd finds its memory again")
+}
