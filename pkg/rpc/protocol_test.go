@@ -221,11 +221,16 @@ func (r *reader) empty(n int) int {
 	return len(r.buffer)
 }
 
+// bareReader is the reader of no connection, for answers of up to limit bytes.
+func bareReader(limit int) *reader {
+	return &reader{conn: &Conn{options: &Options{MaxResponseBytes: limit}}, buffer: make([]byte, readBufferSize)}
+}
+
 // The buffer grows for a large frame. It is let go of when it was not needed for some time, and at once
 // if it is very large.
 func TestProtocolBufferShrinks(t *testing.T) {
 	for _, size := range []int{keptBufferSize, 2 * keptBufferSize} {
-		r := &reader{buffer: make([]byte, readBufferSize)}
+		r := bareReader(128 << 20)
 		for r.end = 1; len(r.buffer) < size; r.end = len(r.buffer) {
 			r.makeRoom()
 			require.Zero(t, r.start)

@@ -200,22 +200,30 @@ func (r *reader) interpret(a *arrival) error {
 }
 
 // makeRoom prepares the buffer for the next read: it moves the rest of an unfinished frame to the
-// front, doubles a buffer that such a frame fills, and lets go of a large one that is empty. So
-// memory follows the bytes that came, not the length that a frame announces.
+// front, doubles a buffer that such a frame fills, as far as a frame can, and lets go of a large one that
+// is empty. So memory follows the bytes that came, not the length that a frame announces.
 func (r *reader) makeRoom() {
 	if r.start == r.end {
 		r.letGo()
 		r.start, r.end = 0, 0
 		return
 	}
-	unfinished := r.buffer[r.start:r.end]
+	unfinished, most := r.buffer[r.start:r.end], max(r.conn.options.MaxResponseBytes, readBufferSize)
 	switch {
-	case len(unfinished) > len(r.buffer)/2:
-		r.buffer = make([]byte, 2*len(r.buffer))
+	case len(unfinished) > len(r.buffer)/2 && len(r.buffer) < most:
+		r.buffer = make([]byte, doubled(len(r.buffer), most))
 	case r.start == 0:
 		return // a large frame that comes in small pieces must not be copied for each of them
 	}
 	r.start, r.end = 0, copy(r.buffer, unfinished)
+}
+
+// doubled returns twice the size, but at most most, which may be as large as an int can be.
+func doubled(size, most int) int {
+	if size > most/2 {
+		return most
+	}
+	return 2 * size
 }
 
 // letGo replaces a large buffer, which is empty, by one of the usual size: a very large one at once,
