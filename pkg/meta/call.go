@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"sync"
 	"time"
 
 	"github.com/bridle-kv/bridle/pkg/retry"
@@ -30,14 +29,17 @@ var (
 	errForwarded  = errors.New("forwards to")
 	errForwards   = errors.New("too many forwards")
 	errLeaderless = errors.New("knows no leader")
+	errLate       = errors.New("has not answered yet")
 )
 
 // metaCall puts a question to the meta leader and accepts the answer. In each round it asks the
 // leader first and everybody else when the leader fails, at once, or is slow, after BackupDelay; the
-// first good answer ends the round and cancels the rest. Rounds follow each other until ctx ends.
+// first good answer ends the query and cancels the rest. Rounds follow each other until ctx ends.
 // When metaCall returns, none of its goroutines is left.
 func (m *MetaManager) metaCall(ctx context.Context, ask func() question) error {
 	ctx, cancel := m.bound(ctx)
+	q := &query{manager: m, ask: ask, outcomes: make(chan outcome), pending: make(map[string]pending)}
+	defer q.asking.Wait()
 	defer cancel()
 	m.startResolving(m.options.ResolveInterval)
 	pause := m.options.RetryPause
@@ -46,7 +48,7 @@ func (m *MetaManager) metaCall(ctx context.Context, ask func() question) error {
 			return rpc.ErrClosed
 		}
 		version := m.state.Load()
-		r := &round{manager: m, ask: ask, state: version.Value(), asked: make(map[string]bool)}
+		r := q.newRound(version.Value())
 		answer, err := r.run(ctx)
 		if answer != nil {
 			answer.accept()
@@ -54,14 +56,15 @@ func (m *MetaManager) metaCall(ctx context.Context, ask func() question) error {
 		if answer != nil || err != nil {
 			return err
 		}
-		if !r.reached {
+		reached, failures := r.result()
+		if !reached {
 			m.resolveAgain(ctx)
 		}
 		if err := rest(ctx, pause, version.Superseded()); err != nil {
 			if m.ctx.Err() != nil {
 				return rpc.ErrClosed
 			}
-			return &NoLeaderError{Rounds: rounds, Err: err, Failures: r.failures}
+			return &NoLeaderError{Rounds: rounds, Err: err, Failures: failures}
 		}
 		pause = min(2*pause, m.options.BackupDelay)
 	}
@@ -105,70 +108,11 @@ func (m *MetaManager) resolveAgain(ctx context.Context) {
 	}
 }
 
-// round is one attempt to have a question answered by whoever of the known meta servers can.
-type round struct {
-	manager *MetaManager
-	ask     func() question
-	state   *State // at the beginning of the round
-
-	mu       sync.Mutex // guards what follows
-	asked    map[string]bool
-	reached  bool // some server answered something
-	failures []error
-}
-
-// outcome is the end of asking one server: an answer, or a final refusal, or neither.
-type outcome struct {
-	answer question
-	err    error
-}
-
-// run returns the answer, or a final error, or neither if the round brought nothing.
-func (r *round) run(ctx context.Context) (question, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	var asking sync.WaitGroup
-	defer asking.Wait()
-	defer cancel()
-	members := r.state.Members
-	outcomes := make(chan outcome, len(members)) // room for all, so that nobody waits to deliver
-	start := func(member Member) {
-		asking.Go(func() {
-			answer, err := r.manager.issueSingleMeta(ctx, r, member.Node)
-			outcomes <- outcome{answer, err}
-		})
-	}
-	start(members[r.state.Leader])
-	patience := time.NewTimer(r.manager.options.BackupDelay)
-	defer patience.Stop()
-	open, others := 1, len(members)-1
-	for open > 0 {
-		failed := false
-		select {
-		case o := <-outcomes:
-			if o.answer != nil || o.err != nil {
-				return o.answer, o.err
-			}
-			open--
-			failed = true
-		case <-patience.C:
-			failed = true
-		}
-		if failed && others > 0 {
-			for i, member := range members {
-				if i != r.state.Leader {
-					start(member)
-				}
-			}
-			open, others = open+others, 0
-		}
-	}
-	return nil, nil
-}
-
 // issueSingleMeta asks one meta server, and whomever it forwards to, and installs what is learned
 // about members and leader as a new snapshot. It returns the answer, or the leader's final refusal,
 // or neither.
-func (m *MetaManager) issueSingleMeta(ctx context.Context, r *round, node *rpc.Node) (question, error) {
+func (m *MetaManager) issueSingleMeta(ctx context.Context, a *ask, node *rpc.Node) (question, error) {
+	r := a.round
 	for hops := 0; ; hops++ {
 		if hops > m.options.MaxForwards {
 			r.fail(node, errForwards)
@@ -177,12 +121,19 @@ func (m *MetaManager) issueSingleMeta(ctx context.Context, r *round, node *rpc.N
 		if !r.claim(node.Address()) {
 			return nil, nil // somebody else is on it, or it had nothing to say
 		}
-		q := r.ask()
+		if owing := r.query.begin(node.Address()); owing != nil {
+			r.note(node, fmt.Errorf("meta %s: %w", node.Address(), errLate))
+			_ = retry.Sleep(ctx, m.options.AskTimeout, owing) // like one that was asked now
+			return nil, nil
+		}
+		q := r.query.ask()
 		request := q.request()
 		timeout := m.timeout(ctx)
 		request.Deadline = time.Now().Add(timeout)
 		request.Header.TimeoutMillis = wire.TimeoutMillis(timeout)
-		if err := node.Call(ctx, request); err != nil {
+		err := a.call(ctx, node, request)
+		r.query.end(node.Address())
+		if err != nil {
 			r.fail(node, err)
 			return nil, nil
 		}
@@ -203,10 +154,11 @@ func (m *MetaManager) issueSingleMeta(ctx context.Context, r *round, node *rpc.N
 	}
 }
 
-// timeout returns how long one server may take to answer: AskTimeout, or what is left of the query.
+// timeout returns how long one server may take to answer in all: QueryTimeout, or what is left of the
+// query.
 func (m *MetaManager) timeout(ctx context.Context) time.Duration {
 	end, _ := ctx.Deadline() // bound gave it one
-	return min(m.options.AskTimeout, time.Until(end))
+	return min(m.options.QueryTimeout, time.Until(end))
 }
 
 // fromLeader evaluates the answer of a server that did not forward, which makes it the leader if only
@@ -256,28 +208,4 @@ func (m *MetaManager) install(event string, build func(old *State) (*State, bool
 	if installed := m.options.Hooks.StateInstalled; installed != nil {
 		installed(event, s)
 	}
-}
-
-// claim reserves the asking of one address to the first who comes, so that each server is asked once
-// a round, also when two forward to each other or everybody to one.
-func (r *round) claim(address string) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.asked[address] {
-		return false
-	}
-	r.asked[address] = true
-	return true
-}
-
-// fail remembers why a server brought nothing.
-func (r *round) fail(node *rpc.Node, err error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	var silent *rpc.CallError
-	if !errors.As(err, &silent) {
-		r.reached = true
-		err = fmt.Errorf("meta %s: %w", node.Address(), err)
-	}
-	r.failures = append(r.failures, err)
 }

@@ -21,11 +21,12 @@ type Options struct {
 	// BackupDelay is how long the leader may take before the other meta servers are asked as well.
 	// Default 1/3 s. Shorter finds a new leader sooner and asks more when the leader is slow.
 	BackupDelay time.Duration
-	// AskTimeout bounds the wait for one meta server's answer. Default 1 s. It does not bound a
-	// query: that goes on until its context ends.
+	// AskTimeout is how long meta servers may take to answer before all of them are asked again. Default
+	// 1 s. It bounds neither a query, which goes on until its context ends, nor an answer: one that comes
+	// later counts as well, within QueryTimeout.
 	AskTimeout time.Duration
-	// QueryTimeout bounds a query whose context has no deadline, and every query made in the
-	// background. Default 5 s.
+	// QueryTimeout bounds a query whose context has no deadline, every query made in the background, and
+	// the wait for one meta server's answer. Default 5 s.
 	QueryTimeout time.Duration
 	// MaxForwards bounds how many forwards one question to one server may follow. Default 4.
 	MaxForwards int

@@ -186,7 +186,7 @@ func TestHeaderTellsTheTimeLeft(t *testing.T) {
 		defer cancel()
 		_, err := m.QueryConfig(ctx, tableName)
 		require.NoError(t, err)
-		require.Equal(t, []int32{1000, 250}, told)
+		require.Equal(t, []int32{5000, 250}, told)
 	})
 }
 
