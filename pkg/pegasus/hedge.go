@@ -203,10 +203,10 @@ type hedgeOutcome struct {
 }
 
 // unreachable says whether a call failed because its node is away, rather than because of what the
-// node said or because the caller's time is over.
+// node said, because there is another primary, or because the caller's time is over.
 func unreachable(err error) bool {
 	var call *rpc.CallError
-	return errors.As(err, &call) && callRow(call) != final
+	return errors.As(err, &call) && callRow(call) != final && !errors.Is(err, rpc.ErrMoved)
 }
 
 // hedge is the second call of a read. The first one's goroutine, which owns the operation, makes it

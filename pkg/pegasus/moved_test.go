@@ -70,6 +70,18 @@ func TestThoseWhoWaitFollowThePrimary(t *testing.T) {
 	})
 }
 
+// Where reads are hedged they do so as well, and need no secondary for it.
+func TestThoseWhoWaitFollowThePrimaryWithoutHedging(t *testing.T) {
+	options := []pegasus.Option{pegasus.WithHedgedReads(pegasus.Hedging{Delay: time.Hour})}
+	withCrowd(t, options, rpc.Options{Window: crowdSent}, func(b *box, _ *onebox.Node, succeeded *atomic.Int32) {
+		pass(1100 * time.Millisecond)
+		require.EqualValues(b.t, crowd-crowdSent, succeeded.Load())
+		for _, stats := range b.client.Stats().Operations {
+			require.Zero(b.t, stats.Hedges)
+		}
+	})
+}
+
 // Callers that wait for a place among those that the client has under way look where to go when they get
 // it.
 func TestThoseWhoWaitAtTheGateFollowThePrimary(t *testing.T) {
