@@ -63,17 +63,23 @@ type Conn struct {
 	address string
 	options *Options
 	stream  net.Conn
-	// tryWrite writes as many bytes as the system takes without waiting; nil if the stream cannot.
+	// tryWrite writes as many bytes as the system takes without waiting; nil if the stream cannot. Only who
+	// made writerIdle false calls it.
 	tryWrite func(batch []byte) (n int, err error)
-	usable   atomic.Bool   // false once dead or retired: a hint that spares callers the mutex
-	kick     chan struct{} // capacity 1: there is work for an idle writer, or the connection died
-	heard    atomic.Bool   // bytes came since the sweep looked last
-	latency  *latency      // the node's
-	patience *readPatience // the node's
-	onDeath  func(*Conn, error)
-	onDoubt  func(error)     // told once at most, when the node is silent but writes still wait for it
-	running  *sync.WaitGroup // of the pool, which outlives the connection's goroutines
-	callPool sync.Pool       // of *call: per connection, since a channel belongs to one synctest bubble
+	// read is the stream's Read at the least cost. One goroutine at a time calls it: the reader.
+	read   func(buffer []byte) (n int, err error)
+	usable atomic.Bool   // false once dead or retired: a hint that spares callers the mutex
+	kick   chan struct{} // capacity 1: there is work for an idle writer, or the connection died
+	// returning is the number of callers that have got their answers since frames were gathered last, and
+	// have not called again: how many frames are likely to come soon. It changes under the mutex only.
+	returning atomic.Int32
+	heard     atomic.Bool   // bytes came since the sweep looked last
+	latency   *latency      // the node's
+	patience  *readPatience // the node's
+	onDeath   func(*Conn, error)
+	onDoubt   func(error)     // told once at most, when the node is silent but writes still wait for it
+	running   *sync.WaitGroup // of the pool, which outlives the connection's goroutines
+	callPool  sync.Pool       // of *call: per connection, since a channel belongs to one synctest bubble
 
 	mu         sync.Mutex // guards all below; never held across I/O
 	cause      error      // set once, by die
@@ -104,7 +110,7 @@ func newConn(address string, stream net.Conn, options *Options, node *Node, runn
 		role:     role{turn: make(chan struct{}, 1)},
 	}
 	c.reader = &reader{conn: c, buffer: make([]byte, readBufferSize)}
-	c.tryWrite = nonBlocking(stream)
+	c.tryWrite, c.read = nonBlocking(stream), reading(stream)
 	c.usable.Store(true)
 	running.Go(c.readLoop)
 	running.Go(c.writeLoop)
@@ -142,6 +148,9 @@ func (c *Conn) enqueue(ctx context.Context, request *Request, pending *call) err
 		return &errUnusable{ErrRetired}
 	}
 	c.appendFrame(request, seq)
+	if c.returning.Load() > 0 {
+		c.returning.Dec()
+	}
 	request.entered()
 	pending.end = c.queued
 	if c.stats.sent%latencySample == 0 && request.Method.IsRead() {

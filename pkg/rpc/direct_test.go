@@ -119,6 +119,28 @@ func TestDirectWriteIsNotForTheReaderWhileTheWriterWrites(t *testing.T) {
 	})
 }
 
+// Whoever gathers frames waits a little for callers that have just got their answers, but not again for those
+// who had other things to do.
+func TestReturningCallersAreAwaitedOnce(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, Options{}) // without somebody who gathers right after the answers
+		p := r.connect()
+		conn := r.conn()
+		for _, c := range r.startInOrder(3) {
+			p.write(p.mustNext().answer())
+			c.requireAnswered(t)
+		}
+		require.EqualValues(t, 3, conn.returning.Load())
+		r.start("one of them")
+		p.mustNext()
+		synctest.Wait()
+		require.EqualValues(t, 0, conn.returning.Load(), "the writer has waited for the others, in vain")
+		r.start("yet another")
+		synctest.Wait()
+		require.EqualValues(t, 0, conn.returning.Load(), "there is no debt")
+	})
+}
+
 // So it is when another call is in flight.
 func TestDirectWriteIsForTheOnlyCaller(t *testing.T) {
 	bubble(t, func(t *testing.T) {
@@ -241,7 +263,8 @@ func TestDirectWriteIsCutShort(t *testing.T) {
 			conn := r.conn()
 			conn.mu.Lock()
 			conn.tryWrite = func(batch []byte) (int, error) {
-				conn.mu.Lock() // which is free during a write
+				conn.tryWrite = func([]byte) (int, error) { return 0, nil } // now the system is full
+				conn.mu.Lock()                                              // which is free during a write
 				conn.appendFrame(&newGet("key 1").Request, 1000)
 				conn.mu.Unlock()
 				return conn.stream.Write(batch[:taken])

@@ -43,7 +43,7 @@ type reader struct {
 // a caller set a time limit and this is what ended.
 func (r *reader) receive() error {
 	r.makeRoom()
-	n, err := r.conn.stream.Read(r.buffer[r.end:])
+	n, err := r.conn.read(r.buffer[r.end:])
 	r.end += n
 	if n > 0 && !r.conn.heard.Load() {
 		r.conn.heard.Store(true)
@@ -133,9 +133,13 @@ func (r *reader) match(count int) {
 	for i := range r.arrivals[:count] {
 		a := &r.arrivals[i]
 		var late bool
-		if a.call, late = c.pending.take(a.response.Sequence); late {
+		a.call, late = c.pending.take(a.response.Sequence)
+		switch {
+		case a.call != nil:
+			c.returning.Inc()
+		case late:
 			c.stats.late++
-		} else if a.call == nil && !c.answersOneway(a.response.Sequence) {
+		case !c.answersOneway(a.response.Sequence):
 			c.stats.unexpected++
 		}
 	}
