@@ -3,8 +3,9 @@
 FUZZTIME ?= 30
 ARGS ?=
 DURATION ?= 1h
+BASE ?=
 
-.PHONY: help test race lint fuzz bench example ci cover soak
+.PHONY: help test race lint fuzz bench instructions example ci cover soak
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  \1\t/'
@@ -23,6 +24,9 @@ fuzz: ## every fuzz target for FUZZTIME seconds
 
 bench: ## the benchmarks of test/bench; ARGS="-quick" for a short run
 	cd test/bench && go run . $(ARGS)
+
+instructions: ## instructions per operation, by perf or valgrind; BASE=commit to compare
+	test/instructions/count $(if $(BASE),-base $(BASE))
 
 example: ## every example, with the flags CI gives them
 	.ci/run examples
