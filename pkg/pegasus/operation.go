@@ -44,12 +44,11 @@ func (t *Table) run(ctx context.Context, op *operation) error {
 		return t.invalid(op.name, ErrClosed)
 	}
 	timeout := t.client.settings.OperationTimeout
-	now := t.client.now()
 	deadline, has := ctx.Deadline()
 	if has {
-		timeout = deadline.Sub(now)
+		timeout = deadline.Sub(t.client.now())
 	} else {
-		deadline = now.Add(timeout)
+		deadline = t.client.in(timeout)
 	}
 	op.deadline, op.request.Deadline = deadline, deadline
 	op.request.Header.TimeoutMillis = wire.TimeoutMillis(timeout)

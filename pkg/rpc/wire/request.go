@@ -10,6 +10,17 @@ const (
 	headerV0Size       = 48
 	headerV1PrefixSize = 16
 	headerV1MetaSize   = 37
+	headerV1Size       = headerV1PrefixSize + headerV1MetaSize
+)
+
+// Where the numbers stand in a version 1 header, all of whose fields have a fixed size.
+const (
+	bodySizeAt       = 12
+	appIDAt          = headerV1PrefixSize + fieldHeaderSize
+	partitionIndexAt = appIDAt + i32FieldSize
+	timeoutAt        = partitionIndexAt + i32FieldSize
+	partitionHashAt  = timeoutAt + i32FieldSize
+	backupAt         = partitionHashAt + i64FieldSize
 )
 
 const signature = "THFT"
@@ -43,18 +54,35 @@ func (h *Header) fields(c *coder) {
 	c.bool(5, &h.Backup)
 }
 
+// headerV1 is a version 1 header in which all numbers are 0. Every request begins with a copy: to put the
+// numbers into it takes a fraction of what it takes to write field by field.
+var headerV1 = func() (header [headerV1Size]byte) {
+	c := coder{dst: append([]byte(signature), 0, 0, 0, 1, 0, 0, 0, headerV1MetaSize, 0, 0, 0, 0)}
+	new(Header).fields(&c)
+	copy(header[:], c.end())
+	return header
+}()
+
+// put writes the numbers into a copy of headerV1.
+func (h *Header) put(header *[headerV1Size]byte, bodySize int) {
+	binary.BigEndian.PutUint32(header[bodySizeAt:], uint32(bodySize))
+	binary.BigEndian.PutUint32(header[appIDAt:], uint32(h.GPID.AppID))
+	binary.BigEndian.PutUint32(header[partitionIndexAt:], uint32(h.GPID.PartitionIndex))
+	binary.BigEndian.PutUint32(header[timeoutAt:], uint32(h.TimeoutMillis))
+	binary.BigEndian.PutUint64(header[partitionHashAt:], h.PartitionHash)
+	if h.Backup {
+		header[backupAt] = 1
+	}
+}
+
 // AppendRequestV1 appends a whole request frame with a version 1 header. seq comes back unchanged in
 // the reply. It allocates nothing but what dst needs to grow.
 func AppendRequestV1(dst []byte, header *Header, method *Method, seq int32, args Arguments) []byte {
 	start := len(dst)
-	dst = append(dst, signature...)
-	dst = append(dst, 0, 0, 0, 1, 0, 0, 0, headerV1MetaSize, 0, 0, 0, 0)
-	c := coder{dst: dst}
-	header.fields(&c)
-	dst = c.end()
+	dst = append(dst, headerV1[:]...)
 	body := len(dst)
 	dst = appendRequestBody(dst, method, seq, args)
-	binary.BigEndian.PutUint32(dst[start+12:], uint32(len(dst)-body))
+	header.put((*[headerV1Size]byte)(dst[start:body]), len(dst)-body)
 	return dst
 }
 

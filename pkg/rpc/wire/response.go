@@ -10,7 +10,9 @@ const ResponseSizePrefix = 4
 
 // minResponseSize is the smallest frame a server can send: size, empty error name, message begin
 // with an empty name, sequence id.
-const minResponseSize = 4 + 4 + 4 + 4 + 4
+const minResponseSize = 4 + 4 + 4 + 4 + sequenceSize
+
+const sequenceSize = 4
 
 // Result is the result of an RPC, on the client's side.
 type Result interface {
@@ -49,19 +51,52 @@ func ResponseSize(prefix []byte, limit int) (int, error) {
 // ParseResponse reads a whole response frame, size prefix included. Of a frame of which the end is
 // missing it reads everything but the result.
 func ParseResponse(frame []byte, response *Response) error {
+	if response.parseUsual(frame) {
+		return nil
+	}
+	return response.parse(frame)
+}
+
+func (p *Response) parse(frame []byte) error {
 	r := NewReader(frame)
 	r.i32()
-	response.Error = r.errorName()
+	p.Error = r.errorName()
 	if begin := uint32(r.i32()); begin != strictVersion|messageReply {
 		r.Fail(fmt.Errorf("%w: message begin %#x in a reply", ErrMalformed, begin))
 	}
-	response.Name = r.blob()
-	response.Sequence = r.i32()
-	response.Result = frame[r.offset:]
-	if len(response.Result) == 1 && response.Result[0] == typeStop {
-		response.Result = nil // a result struct without any result
-	}
+	p.Name = r.blob()
+	p.Sequence = r.i32()
+	p.Result = frame[r.offset:]
+	p.dropEmptyResult()
 	return r.err
+}
+
+// dropEmptyResult forgets a result struct without any result.
+func (p *Response) dropEmptyResult() {
+	if len(p.Result) == 1 && p.Result[0] == typeStop {
+		p.Result = nil
+	}
+}
+
+// usualBegin is how nearly all responses go on after their size: no error, and the begin of a reply up
+// to its name.
+const usualBegin = "\x00\x00\x00\x06" + string(ErrOK) + "\x80\x01\x00\x02"
+
+// parseUsual is a short cut for responses that begin like that, see usualBytes.
+func (p *Response) parseUsual(frame []byte) bool {
+	const begin, nameAt = ResponseSizePrefix + len(usualBegin), ResponseSizePrefix + len(usualBegin) + lengthSize
+	if len(frame) < nameAt || string(frame[ResponseSizePrefix:begin]) != usualBegin {
+		return false
+	}
+	end := int64(nameAt) + int64(binary.BigEndian.Uint32(frame[begin:]))
+	if end+sequenceSize > int64(len(frame)) {
+		return false
+	}
+	p.Error, p.Name = ErrOK, frame[nameAt:end:end]
+	p.Sequence = int32(binary.BigEndian.Uint32(frame[end:]))
+	p.Result = frame[end+sequenceSize:]
+	p.dropEmptyResult()
+	return true
 }
 
 // DecodeResult decodes a response's result struct, using r for the work: a caller that decodes many
@@ -90,6 +125,10 @@ func DecodeArguments(r *Reader, body []byte, arguments Result) error {
 
 // finish reads the STOP of a struct with a single field, which must be the end of the data.
 func (r *Reader) finish() error {
+	if rest := r.data[r.offset:]; len(rest) == stopSize && rest[0] == typeStop { // so there was no fault
+		r.endUsual(rest)
+		return nil
+	}
 	if r.nextField(); r.Remaining() > 0 { // a second field would leave its value
 		r.Fail(fmt.Errorf("%w: bytes after the end", ErrMalformed))
 	}

@@ -1,5 +1,7 @@
 package wire
 
+import "encoding/binary"
+
 // Blob is an argument or a value that is nothing but bytes. As an argument, a *Blob that lives
 // anyway costs nothing, while Go allocates to put a Blob into an interface.
 type Blob []byte
@@ -141,11 +143,14 @@ func (m *PutRequest) fields(c *coder) {
 	c.reserved(7, typeStruct, &m.Internal)
 }
 
-// AppendField implements Arguments.
+// AppendField implements Arguments. It writes what fields would write, with fewer than half the
+// instructions.
 func (m *PutRequest) AppendField(dst []byte, id int16) []byte {
-	c := writeStruct(dst, id)
-	m.fields(&c)
-	return c.end()
+	dst = appendFieldHeader(dst, id, typeStruct)
+	dst = appendBlobField(dst, 1, m.Key)
+	dst = appendBlobField(dst, 2, m.Value)
+	dst = appendI32Field(dst, 3, m.ExpireSeconds)
+	return append(dst, typeStop)
 }
 
 // Decode implements Result.
@@ -184,7 +189,29 @@ func (m *UpdateResponse) AppendField(dst []byte, id int16) []byte {
 // Decode implements Result.
 func (m *UpdateResponse) Decode(r *Reader) {
 	*m = UpdateResponse{}
+	if m.decodeUsual(r) {
+		return
+	}
 	for c := readStruct(r); c.more(); {
 		m.fields(&c)
 	}
+}
+
+// decodeUsual is a short cut, see usualBytes.
+func (m *UpdateResponse) decodeUsual(r *Reader) bool {
+	const appID, index, decree, server = i32FieldSize, 2 * i32FieldSize, 3 * i32FieldSize, 3*i32FieldSize + i64FieldSize
+	data := r.data[r.offset:]
+	if len(data) < server || headerAt(data, 0) != typeI32<<16|1 || headerAt(data, appID) != typeI32<<16|2 ||
+		headerAt(data, index) != typeI32<<16|3 || headerAt(data, decree) != typeI64<<16|4 {
+		return false
+	}
+	name, end := usualBytes(data[server:], typeString<<16|5)
+	if len(end) == 0 || end[0] != typeStop {
+		return false
+	}
+	m.Status = Status(numberAt(data, 0))
+	m.Decree = int64(binary.BigEndian.Uint64(data[decree+fieldHeaderSize:]))
+	m.Origin = Origin{GPID{int32(numberAt(data, appID)), int32(numberAt(data, index))}, name}
+	r.endUsual(end)
+	return true
 }

@@ -33,6 +33,18 @@ var (
 		},
 		func(m *GetResponse) [][]byte { return [][]byte{m.Value, m.Origin.Server} },
 	}
+	usualUpdateResponse = usual[UpdateResponse, *UpdateResponse]{
+		func(t *rapid.T) UpdateResponse {
+			return UpdateResponse{
+				Status: Status(rapid.Int32().Draw(t, "status")), Decree: rapid.Int64().Draw(t, "decree"),
+				Origin: Origin{
+					GPID:   GPID{AppID: rapid.Int32().Draw(t, "app"), PartitionIndex: rapid.Int32().Draw(t, "index")},
+					Server: drawBytes(t, "server"),
+				},
+			}
+		},
+		func(m *UpdateResponse) [][]byte { return [][]byte{m.Origin.Server} },
+	}
 	usualKeyValue = usual[KeyValue, *KeyValue]{
 		func(t *rapid.T) KeyValue {
 			m := KeyValue{Key: drawBytes(t, "key"), Value: drawBytes(t, "value"), HasExpiry: rapid.Bool().Draw(t, "has expiry")}
@@ -106,12 +118,65 @@ func (u usual[T, P]) fuzz(f *testing.F, seeds ...T) {
 	f.Fuzz(func(t *testing.T, data []byte) { u.requireSameAsGeneral(t, data) })
 }
 
-func TestUsualGetResponse(t *testing.T) { usualGetResponse.check(t) }
-func TestUsualKeyValue(t *testing.T)    { usualKeyValue.check(t) }
-func TestUsualFullData(t *testing.T)    { usualFullData.check(t) }
+// requireSameParse checks that the short cut for responses, if it is taken, changes nothing.
+func requireSameParse(t require.TestingT, frame []byte) (taken bool) {
+	var got, want Response
+	if !got.parseUsual(frame) {
+		require.Zero(t, got)
+		return false
+	}
+	require.NoError(t, want.parse(frame))
+	require.Equal(t, want, got)
+	require.Equal(t, len(got.Name), cap(got.Name), "appending must not reach what follows")
+	return true
+}
+
+func TestUsualResponse(t *testing.T) {
+	for name, test := range map[string]struct {
+		response []byte
+		usual    bool
+	}{
+		"a result":        {AppendResponse(nil, ErrOK, Get, 7, &GetResponse{}), true},
+		"no result":       {AppendResponse(nil, ErrOK, Get, 7, nil), true},
+		"an empty result": {append(AppendResponse(nil, ErrOK, Get, 7, nil), typeStop), true},
+		"an error":        {AppendResponse(nil, ErrBusy, Get, 7, nil), false},
+	} {
+		frame := test.response
+		require.Equal(t, test.usual, requireSameParse(t, frame), name)
+		for n := range frame {
+			requireSameParse(t, frame[:n:n])
+		}
+		for at := range frame {
+			for bit := range 8 {
+				frame[at] ^= 1 << bit
+				requireSameParse(t, frame)
+				frame[at] ^= 1 << bit
+			}
+		}
+	}
+}
+
+func TestUsualGetResponse(t *testing.T)    { usualGetResponse.check(t) }
+func TestUsualUpdateResponse(t *testing.T) { usualUpdateResponse.check(t) }
+func TestUsualKeyValue(t *testing.T)       { usualKeyValue.check(t) }
+func TestUsualFullData(t *testing.T)       { usualFullData.check(t) }
+
+// TestPutRequestIsWrittenAsItsFields holds the way that PutRequest writes itself to the list of its fields.
+func TestPutRequestIsWrittenAsItsFields(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		m := PutRequest{Key: drawBytes(t, "key"), Value: drawBytes(t, "value"), ExpireSeconds: rapid.Int32().Draw(t, "expiry")}
+		c := writeStruct(nil, 1)
+		m.fields(&c)
+		require.Equal(t, c.end(), m.AppendField(nil, 1))
+	})
+}
 
 func FuzzUsualGetResponse(f *testing.F) {
 	usualGetResponse.fuzz(f, GetResponse{Value: []byte("value"), Origin: Origin{GPID: GPID{AppID: 2, PartitionIndex: 3}, Server: []byte("h:1")}})
+}
+
+func FuzzUsualUpdateResponse(f *testing.F) {
+	usualUpdateResponse.fuzz(f, UpdateResponse{Decree: 7, Origin: Origin{GPID: GPID{AppID: 2, PartitionIndex: 3}, Server: []byte("h:1")}})
 }
 
 func FuzzUsualKeyValue(f *testing.F) {
