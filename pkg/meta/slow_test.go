@@ -122,3 +122,40 @@ func TestSilentQueriesDoNotPileUp(t *testing.T) {
 		require.LessOrEqual(t, slices.Max(b.asked()), 3600)
 	})
 }
+
+// A request of an earlier round that comes to nothing does not end the present one, which waits for others.
+func TestOldFailureDoesNotEndTheRound(t *testing.T) {
+	inBubble(t, onebox.Config{}, func(t *testing.T, b *box) {
+		m := b.open(Options{}, b.Meta(0).Address())
+		var asked []time.Duration
+		began := time.Now()
+		b.Meta(0).Inject(onebox.Fault{Times: 1, Delay: 1500 * time.Millisecond, ForwardNowhere: true, Match: func(r *onebox.Request) bool {
+			if r.Is(wire.QueryConfig) {
+				asked = append(asked, time.Since(began))
+			}
+			return r.Is(wire.QueryConfig)
+		}})
+		b.Meta(0).Inject(onebox.Fault{DropRequest: true, Match: onebox.OnMethod(wire.QueryConfig)})
+		b.fails(m, 2500*time.Millisecond)
+		require.Len(t, asked, 3)
+		for round, at := range asked {
+			require.InDelta(t, time.Duration(round)*time.Second, at, float64(60*time.Millisecond))
+		}
+	})
+}
+
+// A server that owes answers is asked again as soon as it owes none, because its connection was lost.
+func TestLostRequestsAreMadeAgain(t *testing.T) {
+	inBubble(t, onebox.Config{}, func(t *testing.T, b *box) {
+		m := b.open(Options{}, b.Meta(0).Address())
+		remove := b.Meta(0).Inject(onebox.Fault{DropRequest: true, Match: onebox.OnMethod(wire.QueryConfig)})
+		time.AfterFunc(2200*time.Millisecond, func() { // in the third round, for which it is too early to ask
+			require.Equal(t, 2, b.asked()[0])
+			remove()
+			b.Meta(0).Kill()
+			b.Meta(0).Restart()
+			b.ElectLeader(0)
+		})
+		require.LessOrEqual(t, elapsed(func() { b.query(m) }), 2400*time.Millisecond)
+	})
+}

@@ -35,6 +35,11 @@ func TestBufferGrowsNoFurtherThanAnAnswer(t *testing.T) {
 		require.Greater(t, len(r.buffer), received)
 		require.LessOrEqual(t, len(r.buffer), limit)
 	}
+	require.Len(t, r.buffer, limit)
+	before := &r.buffer[0]
+	r.makeRoom()
+	require.Same(t, before, &r.buffer[0], "what comes in pieces is not copied for each of them")
+
 	r.start, r.end = 100, limit // of the next frame, as much came as there was room for
 	r.makeRoom()
 	require.Zero(t, r.start)
