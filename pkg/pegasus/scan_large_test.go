@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/require"
 
@@ -21,8 +22,10 @@ func inNarrowBubble(t *testing.T, test func(t *testing.T, b *box)) {
 
 // lost returns how many connections to the only server f costs.
 func (b *box) lost(f func()) int {
+	synctest.Wait() // the server may have yet to count the last one
 	before := b.Primary(tableName, 0).Accepted()
 	f()
+	synctest.Wait()
 	return b.Primary(tableName, 0).Accepted() - before
 }
 
