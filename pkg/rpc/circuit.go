@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -32,6 +33,42 @@ func (e *CircuitError) Error() string {
 // Is recognises ErrCircuitOpen.
 func (e *CircuitError) Is(target error) bool { return target == ErrCircuitOpen }
 
+// CircuitState is what a node's circuit does with writes.
+type CircuitState string
+
+// The states of a circuit.
+const (
+	// CircuitClosed: writes are sent.
+	CircuitClosed CircuitState = "closed"
+	// CircuitOpen: writes fail with ErrCircuitOpen, until it is time to probe.
+	CircuitOpen CircuitState = "open"
+	// CircuitHalfOpen: one write was let through as a probe. The others fail with ErrCircuitOpen. If its end
+	// says nothing about the node, because its caller gave up for example, there is another one later.
+	CircuitHalfOpen CircuitState = "half-open"
+)
+
+// CircuitChange is a change of the circuit that keeps writes from a node. A circuit opens, lets a probe
+// through, is open again if that failed, and closes with the first write that succeeds.
+type CircuitChange struct {
+	// At is when it changed.
+	At time.Time
+	// Node is the "host:port" of the node.
+	Node string
+	// State is the state from then on.
+	State CircuitState
+	// Since is when the circuit opened: At if it was closed before, else the same for all changes until it
+	// is closed again, that one included.
+	Since time.Time
+	// RetryIn is the time until the next write is let through, for CircuitOpen; 0 for others.
+	RetryIn time.Duration
+	// Failures is the number of writes that have failed since the last one that succeeded.
+	Failures int
+	// Kept is the number of writes that were not sent since the circuit opened.
+	Kept uint64
+	// Err is why the last of the failures was one.
+	Err error
+}
+
 const (
 	// circuitSpan is how long writes must have failed, all of them, before the circuit opens: a failover
 	// takes less on a healthy cluster, and waits for news are a better answer to it.
@@ -50,12 +87,18 @@ const (
 type circuit struct {
 	failures atomic.Uint32 // in a row
 	open     atomic.Bool
+	changed  func(CircuitChange) // told with the mutex held, so in order; waits for nobody
 
-	mu    sync.Mutex // guards what follows
-	since time.Time  // of the first failure in a row
-	next  time.Time  // when the next write may pass while open
-	pause time.Duration
-	probe bool // a write was let through while open, and has not failed yet
+	mu       sync.Mutex // guards what follows, and all changes of what precedes
+	since    time.Time  // of the first failure in a row
+	next     time.Time  // when the next write may pass while open
+	pause    time.Duration
+	probe    bool      // a write was let through while open, and has not failed yet
+	openedAt time.Time // when it opened last
+	opened   uint64    // how often it has
+	kept     uint64    // writes not sent, ever
+	before   uint64    // kept when it opened last
+	cause    error     // of the last failure in a row
 }
 
 // admit returns nil for a write that may be sent.
@@ -65,11 +108,16 @@ func (c *circuit) admit() error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if !c.open.Load() { // any more
+		return nil
+	}
 	now := time.Now()
-	if left := c.next.Sub(now); left > 0 && c.open.Load() {
+	if left := c.next.Sub(now); left > 0 {
+		c.kept++
 		return &CircuitError{RetryIn: left}
 	}
 	c.next, c.probe = now.Add(c.pause), true
+	c.tell(CircuitHalfOpen, now)
 	return nil
 }
 
@@ -82,35 +130,92 @@ func (c *circuit) settle(err error, limit int) {
 			c.close()
 		}
 	case damning(err):
-		c.fail(uint32(limit))
+		c.fail(err, uint32(limit))
 	}
 }
 
 func (c *circuit) close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.open.Load() {
+		c.tell(CircuitClosed, time.Now())
+	}
 	c.failures.Store(0)
 	c.open.Store(false)
+	c.cause = nil
 }
 
-func (c *circuit) fail(limit uint32) {
+func (c *circuit) fail(cause error, limit uint32) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := time.Now()
 	if c.failures.Inc() == 1 {
 		c.since = now
 	}
+	c.cause = cause
 	switch {
 	case c.open.Load():
 		if c.probe { // or one that was sent before the circuit opened; no matter
 			c.probe = false
 			c.pause = min(2*c.pause, circuitMaxPause)
 			c.next = now.Add(c.pause)
+			c.tell(CircuitOpen, now)
 		}
 	case c.failures.Load() >= limit && now.Sub(c.since) >= circuitSpan:
 		c.pause = circuitPause
 		c.next, c.probe = now.Add(c.pause), false
+		c.openedAt, c.before = now, c.kept
+		c.opened++
 		c.open.Store(true)
+		c.tell(CircuitOpen, now)
+	}
+}
+
+// tell reports a change. The mutex is held.
+func (c *circuit) tell(state CircuitState, now time.Time) {
+	change := CircuitChange{
+		At: now, State: state, Since: c.openedAt,
+		Failures: int(c.failures.Load()), Kept: c.kept - c.before, Err: c.cause,
+	}
+	if state == CircuitOpen {
+		change.RetryIn = c.next.Sub(now)
+	}
+	c.changed(change)
+}
+
+// describe adds the circuit to a node's statistics.
+func (c *circuit) describe(stats *NodeStats) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.open.Load() {
+		stats.CircuitOpen, stats.CircuitOpenSince = true, c.openedAt
+	}
+	stats.CircuitOpened, stats.CircuitKept = c.opened, c.kept
+}
+
+// circuitChanged has the log and the hook told, by a goroutine that holds no locks.
+func (n *Node) circuitChanged(change CircuitChange) {
+	change.Node = n.address
+	n.pool.Notify(func() {
+		options := &n.pool.options
+		change.log(options.Logger)
+		if changed := options.Hooks.CircuitChanged; changed != nil {
+			changed(change)
+		}
+	})
+}
+
+// log tells of a change. What comes and goes while a circuit is open matters only to who looks closely.
+func (c *CircuitChange) log(to *slog.Logger) {
+	switch {
+	case c.State == CircuitClosed:
+		to.Info("circuit closed", "node", c.Node, "open_for", c.At.Sub(c.Since), "writes_kept", c.Kept)
+	case c.State == CircuitHalfOpen:
+		to.Debug("circuit half-open", "node", c.Node)
+	case c.At.Equal(c.Since):
+		to.Warn("circuit opened", "node", c.Node, "failures", c.Failures, "retry_in", c.RetryIn, "error", c.Err)
+	default:
+		to.Debug("circuit still open", "node", c.Node, "retry_in", c.RetryIn, "error", c.Err)
 	}
 }
 

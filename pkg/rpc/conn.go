@@ -141,6 +141,7 @@ func (c *Conn) enqueue(ctx context.Context, request *Request, pending *call) err
 		c.mu.Unlock()
 		return err
 	}
+	pending.tick = c.sweep.tick
 	seq, ok := c.pending.add(pending)
 	if !ok {
 		c.retireFor(ErrRetired)

@@ -14,6 +14,8 @@ type Hooks struct {
 	// ConnectionLost is called when a connection has ended and its calls have failed. The cause is
 	// ErrRetired or ErrClosed if the client had no more use for it.
 	ConnectionLost func(address string, cause error)
+	// CircuitChanged is called when the circuit of a node has changed, in the order of the changes.
+	CircuitChanged func(CircuitChange)
 }
 
 // Times tell where a call has spent its time. The caller of Node.Call owns them.

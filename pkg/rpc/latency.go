@@ -30,6 +30,17 @@ type latency struct {
 	answers uint32        // and how many samples came since
 }
 
+// Latencies is the distribution of how long the latest of something took. The zero value is ready. All
+// methods are for concurrent use.
+type Latencies struct{ latency latency }
+
+// Record adds one.
+func (l *Latencies) Record(d time.Duration) { l.latency.record(d) }
+
+// Quantile returns the time that the given share, 0 to 1, took at most, or up to a quarter more. It is false
+// while fewer than 32 are known.
+func (l *Latencies) Quantile(share float64) (time.Duration, bool) { return l.latency.quantile(share) }
+
 // record adds a sample.
 func (l *latency) record(d time.Duration) {
 	l.mu.Lock()

@@ -37,6 +37,7 @@ func newNode(address string, pool *Pool) *Node {
 		links: make([]link, pool.options.ConnectionsPerNode), conns: make(map[*Conn]struct{}),
 	}
 	n.patience.start(&pool.options)
+	n.circuit.changed = n.circuitChanged
 	for i := range n.links {
 		n.links[i].node = n
 	}
@@ -152,25 +153,24 @@ func (n *Node) Retire() {
 
 // Stats describes the node at this moment.
 func (n *Node) Stats() NodeStats {
+	stats := NodeStats{Address: n.address, Epoch: n.epoch.Load()}
+	n.circuit.describe(&stats) // before the mutex: a circuit that tells of a change may wait for it
+	stats.LatencyP50, _ = n.latency.quantile(0.5)
+	stats.LatencyP95, _ = n.latency.quantile(0.95)
+	stats.LatencyP99, _ = n.latency.quantile(0.99)
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	stats.Connections, stats.Dials = len(n.conns), n.dials
+	stats.LastError, stats.LastErrorAt = n.lastError, n.lastErrorAt
 	total := n.buried
-	stats := NodeStats{
-		Address: n.address, Epoch: n.epoch.Load(), Connections: len(n.conns),
-		CircuitOpen: n.circuit.open.Load(), Dials: n.dials, LastError: n.lastError, LastErrorAt: n.lastErrorAt,
-	}
 	for conn := range n.conns {
-		counters, inFlight, waiting := conn.snapshot()
-		total.add(counters)
-		stats.InFlight += inFlight
-		stats.Waiting += waiting
+		total.add(conn.describe(&stats))
 	}
 	stats.Sent, stats.Received, stats.Flushes = total.sent, total.received, total.flushes
 	stats.Late, stats.Unexpected = total.late, total.unexpected
 	stats.Abandoned, stats.Waited = total.abandoned, total.waited
-	stats.LatencyP50, _ = n.latency.quantile(0.5)
-	stats.LatencyP95, _ = n.latency.quantile(0.95)
-	stats.LatencyP99, _ = n.latency.quantile(0.99)
+	stats.Refused, stats.Busy = total.refused, total.busy
+	stats.SentBytes, stats.ReceivedBytes = total.sentBytes, total.readBytes
 	return stats
 }
 
@@ -190,7 +190,7 @@ func (n *Node) bury(conn *Conn) connStats {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	delete(n.conns, conn)
-	counters, _, _ := conn.snapshot()
+	counters := conn.describe(new(NodeStats))
 	n.buried.add(counters)
 	return counters
 }

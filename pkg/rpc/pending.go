@@ -13,6 +13,7 @@ type call struct {
 	method *wire.Method
 	result wire.Result
 	slot   int
+	tick   uint32 // of the sweep when it entered the table
 	end    uint64 // position of the frame's last byte in the stream of the connection, plus one
 	until  time.Time
 	began  time.Time     // when it entered the table, if it is a sample of the node's latency

@@ -15,6 +15,7 @@ type Pool struct {
 	ctx     context.Context // ends with Close; dials run on it
 	cancel  context.CancelFunc
 	running sync.WaitGroup // goroutines of dials and connections
+	notices Notices        // of what happens where locks are held
 
 	mu     sync.Mutex // guards what follows
 	roster roster
@@ -28,7 +29,9 @@ func NewPool(options Options) (*Pool, error) {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	return &Pool{options: options, ctx: ctx, cancel: cancel, roster: roster{entries: make(map[string]*entry)}}, nil
+	p := &Pool{options: options, ctx: ctx, cancel: cancel, roster: roster{entries: make(map[string]*entry)}}
+	p.notices.Start = p.Go
+	return p, nil
 }
 
 // Node returns the node at address, "host:port"; always the same for the same address, as long as anybody
@@ -98,6 +101,11 @@ func (p *Pool) Go(f func()) bool {
 	p.running.Go(f)
 	return true
 }
+
+// Notify has a function called by a goroutine that Close waits for, after all that were given before: so it
+// must return soon. Notify itself waits for nobody. A closed pool calls nothing more, and neither does one
+// for which 1024 calls are due because a logger or a hook hangs.
+func (p *Pool) Notify(call func()) { p.notices.Add(call) }
 
 // adopt makes a connection of a stream, or closes it if the pool was closed meanwhile.
 func (p *Pool) adopt(l *link, stream net.Conn) (*Conn, error) {

@@ -32,6 +32,7 @@ type reader struct {
 	buffer   []byte // bytes received and not yet consumed are buffer[start:end]
 	start    int
 	end      int
+	received uint64 // bytes, ever
 	arrivals [arrivalBatch]arrival
 	decoder  wire.Reader
 	small    int  // reads in a row that had no need for the large buffer there is
@@ -45,6 +46,7 @@ func (r *reader) receive() error {
 	r.makeRoom()
 	n, err := r.conn.read(r.buffer[r.end:])
 	r.end += n
+	r.received += uint64(n)
 	if n > 0 && !r.conn.heard.Load() {
 		r.conn.heard.Store(true)
 	}
@@ -144,6 +146,7 @@ func (r *reader) match(count int) {
 		}
 	}
 	c.stats.received += uint64(count)
+	c.stats.readBytes = r.received
 	c.crowd = count
 	c.admitNext()
 	r.countLone(count)
@@ -192,6 +195,7 @@ func (r *reader) complete(a *arrival) error {
 
 func (r *reader) interpret(a *arrival) error {
 	if a.response.Error != wire.ErrOK {
+		r.conn.refused(a.response.Error)
 		return &ServerError{Name: a.response.Error}
 	}
 	if len(a.response.Result) == 0 {
