@@ -69,6 +69,7 @@ func Open(metaServers []string, options ...Option) (*Client, error) {
 	}
 	if len(settings.Hooks) > 0 {
 		c.observers = newObservers(settings.Hooks)
+		c.counters.timeAll = c.observers.operations
 		settings.Connections.Hooks, settings.Directory.Hooks = c.observers.ofConnections(), c.observers.ofDirectory()
 	}
 	c.pool, err = rpc.NewPool(settings.Connections)
@@ -172,7 +173,7 @@ func (c *Client) open(name string, o *opening) {
 		close(o.done)
 		return
 	}
-	o.table = &Table{client: c, name: name, routing: routing, guard: c.newGuard()}
+	o.table = &Table{client: c, name: name, routing: routing, guard: c.newGuard(name)}
 	o.table.release = func() { c.forget(name, o) }
 	close(o.done)
 	if c.settings.WarmUp {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"time"
 
 	"go.uber.org/atomic"
 
@@ -34,7 +35,16 @@ type tally struct {
 	name  string // of the operation that kind is of
 	kind  int
 	shard uint32 // 1 up; 0: not chosen yet
+	timed bool   // how long it takes is of interest
 }
+
+const (
+	// operationSample is one in how many operations of a shard is timed, a power of two.
+	operationSample = 16
+	// operationsTimed is the number of the first operations of a shard that are timed all, so that
+	// something is known about rare ones as well.
+	operationsTimed = 64
+)
 
 // kindOf returns the index of an operation's name.
 func (o *operation) kindOf() int {
@@ -53,8 +63,11 @@ func (o *operation) kindOf() int {
 // memory has a shard for good, processors rarely share one.
 type counters struct {
 	rare   [operationKinds]rareCounters // first for its alignment
+	took   [operationKinds]rpc.Latencies
 	shards []counterShard
 	next   atomic.Uint32 // shard for an operation that has none
+	// timeAll has all operations timed, as somebody wants to know of each.
+	timeAll bool
 }
 
 // counterShard is a share of the operations begun. Its size is a multiple of two cache lines, since
@@ -84,8 +97,12 @@ func (c *counters) tried(op *operation) {
 	if shard := int(op.tally.shard); shard == 0 || shard > len(c.shards) { // another client had more
 		op.tally.shard = 1 + c.next.Inc()%uint32(len(c.shards))
 	}
-	c.shards[op.tally.shard-1].begun[kind].Inc()
+	n := c.shards[op.tally.shard-1].begun[kind].Inc()
+	op.tally.timed = n%operationSample == 0 || n <= operationsTimed || c.timeAll
 }
+
+// timed counts the time that a timed operation took.
+func (c *counters) timed(op *operation, took time.Duration) { c.took[op.kindOf()].Record(took) }
 
 // failed counts the end of an operation that failed.
 func (c *counters) failed(op *operation, e *Error) {

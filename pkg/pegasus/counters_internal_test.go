@@ -36,6 +36,27 @@ func TestCountersOfSeveralClients(t *testing.T) {
 	}
 }
 
+// TestCountersTimeASample times the first operations of a shard, and one in 16 of the others, and does not
+// choose anew for a retry.
+func TestCountersTimeASample(t *testing.T) {
+	c := newCounters()
+	op := operation{name: "get"}
+	var timed []int
+	for n := 1; n <= 200; n++ {
+		op.tries = 1
+		c.tried(&op)
+		chosen := op.tally.timed
+		op.tries = 2
+		c.tried(&op)
+		require.Equal(t, chosen, op.tally.timed)
+		if chosen {
+			timed = append(timed, n)
+		}
+	}
+	require.Len(t, timed, 64+8)
+	require.Equal(t, []int{63, 64, 80, 96, 112, 128, 144, 160, 176, 192}, timed[62:])
+}
+
 // BenchmarkCounters counts operations in as many goroutines as there are processors, each with memory of
 // its own, as they come from pools; and, to compare, with memory that has one shard for all.
 func BenchmarkCounters(b *testing.B) {

@@ -3,6 +3,8 @@ package pegasus
 import (
 	"context"
 	"time"
+
+	"github.com/bridle-kv/bridle/pkg/rpc"
 )
 
 // Hooks are functions that a client calls when something happens, see [WithHooks]. Those that are nil
@@ -12,7 +14,7 @@ import (
 // that panics does so in the goroutine that it runs in, which ends the process unless it is the
 // application's own and recovers.
 //
-// AttemptBegin, AttemptEnd, Retry and Hedge are called by the goroutine that performs the operation, and
+// AttemptBegin, AttemptEnd, OperationEnd, Retry and Hedge are called by the goroutine that performs the operation, and
 // delay it. All others are called one after the other, in the order of what they report, by one goroutine
 // that nothing in the client waits for. A hook that is slow delays only those that follow it. While more
 // than 1024 wait, further ones are left out and counted in Stats.HooksSkipped. Close does not wait for
@@ -24,17 +26,26 @@ type Hooks struct {
 	DialEnd func(DialEnd)
 	// ConnectionLost is called when a connection has ended.
 	ConnectionLost func(ConnectionLost)
+	// CircuitChanged is called when writes are from now on kept from a node because they all failed, when
+	// one is let through as a probe, when that one has failed, and when writes are sent again.
+	CircuitChanged func(rpc.CircuitChange)
 
 	// AttemptBegin is called before each try of an operation. The context that it returns is given to
 	// AttemptEnd, so that it can carry a trace's span; nil stands for the one it was given.
 	AttemptBegin func(context.Context, Attempt) context.Context
 	// AttemptEnd is called when a try has ended.
 	AttemptEnd func(context.Context, AttemptEnd)
+	// OperationEnd is called when an operation has ended, after all its tries.
+	OperationEnd func(context.Context, OperationEnd)
 	// Retry is called when a try has failed and is to be repeated, before the pause.
 	Retry func(context.Context, Retry)
 	// Hedge is called when a try has ended for which a secondary was asked besides, or in place of, the
 	// primary. It comes before AttemptEnd.
 	Hedge func(context.Context, Hedge)
+
+	// RateChanged is called when the client begins to hold the reads or the writes of a table back, when it
+	// holds them back more, and when it no longer does. See WithAdaptiveRate.
+	RateChanged func(RateChange)
 
 	// Refresh is called when the meta servers have answered, or failed to answer, a question for the
 	// routing of an open table.
@@ -102,6 +113,18 @@ type AttemptEnd struct {
 	Err error
 }
 
+// OperationEnd is the end of an operation. Of batches and scans, each request to a server is one, and what
+// was refused before the first try is none, as in OperationStats.Begun.
+type OperationEnd struct {
+	// Attempt is the last try. Its Try is the number of tries.
+	Attempt
+	// Took is how long the operation took, with all tries and the pauses between them.
+	Took time.Duration
+	// Err is why the operation failed, an *Error. It is nil if a server has executed it, whatever the
+	// storage engine made of it: that there is no such record is no failure.
+	Err error
+}
+
 // Retry is the repetition of an operation.
 type Retry struct {
 	// Attempt is the try that failed.
@@ -138,6 +161,21 @@ type Refresh struct {
 	Err error
 }
 
+// RateChange is a change of what an adaptive rate does to the reads or the writes of a table.
+type RateChange struct {
+	// At is when it changed.
+	At time.Time
+	// Table is the table's name.
+	Table string
+	// Reads tells that it is about the table's reads; else it is about its writes.
+	Reads bool
+	// Limit is the number of requests per second that may be sent from then on. It grows as long as
+	// servers accept them, which is not told. 0: as many as there are.
+	Limit float64
+	// Since is when the first limit was set after there was none: At if that is now.
+	Since time.Time
+}
+
 // MetaInstalled is a change in what is known about the meta servers.
 type MetaInstalled struct {
 	// At is when it was published.
@@ -160,7 +198,8 @@ type RoutingInstalled struct {
 	Version uint64
 	// Partitions is the number of partitions.
 	Partitions int
-	// WithoutPrimary is the number of those that have no primary.
+	// WithoutPrimary is the number of those that have no primary, children of a split that are not ready yet
+	// left out.
 	WithoutPrimary int
 	// Reason is why it was asked for, in words.
 	Reason string

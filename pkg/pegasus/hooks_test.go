@@ -21,8 +21,8 @@ import (
 
 // hookNames are all the hooks there are.
 var hookNames = []string{
-	"DialBegin", "DialEnd", "ConnectionLost", "AttemptBegin", "AttemptEnd", "Retry", "Hedge",
-	"Refresh", "MetaInstalled", "RoutingInstalled",
+	"DialBegin", "DialEnd", "ConnectionLost", "CircuitChanged", "AttemptBegin", "AttemptEnd", "OperationEnd", "Retry", "Hedge",
+	"RateChanged", "Refresh", "MetaInstalled", "RoutingInstalled",
 }
 
 // hooksTo returns hooks that all call one function, with the hook's name and what it was told.
@@ -31,13 +31,16 @@ func hooksTo(call func(name string, event any)) pegasus.Hooks {
 		DialBegin:      func(e pegasus.DialBegin) { call("DialBegin", e) },
 		DialEnd:        func(e pegasus.DialEnd) { call("DialEnd", e) },
 		ConnectionLost: func(e pegasus.ConnectionLost) { call("ConnectionLost", e) },
+		CircuitChanged: func(e rpc.CircuitChange) { call("CircuitChanged", e) },
 		AttemptBegin: func(ctx context.Context, e pegasus.Attempt) context.Context {
 			call("AttemptBegin", e)
 			return ctx
 		},
 		AttemptEnd:       func(_ context.Context, e pegasus.AttemptEnd) { call("AttemptEnd", e) },
+		OperationEnd:     func(_ context.Context, e pegasus.OperationEnd) { call("OperationEnd", e) },
 		Retry:            func(_ context.Context, e pegasus.Retry) { call("Retry", e) },
 		Hedge:            func(_ context.Context, e pegasus.Hedge) { call("Hedge", e) },
+		RateChanged:      func(e pegasus.RateChange) { call("RateChanged", e) },
 		Refresh:          func(e pegasus.Refresh) { call("Refresh", e) },
 		MetaInstalled:    func(e pegasus.MetaInstalled) { call("MetaInstalled", e) },
 		RoutingInstalled: func(e pegasus.RoutingInstalled) { call("RoutingInstalled", e) },
@@ -68,8 +71,13 @@ func (l *eventLog) take(name string) []any {
 	return events
 }
 
-// excite has every hook called: the primary of the only partition is slow, then moves, then dies.
+// excite has every hook called: the primary of the only partition cannot write, is busy, is slow, then
+// moves, then dies.
 func excite(b *box) {
+	b.breakWrites()
+	_ = set(b.within(time.Second), b.table)
+	defer b.Primary(tableName, 0).Inject(onebox.Fault{Error: wire.ErrBusy, Times: 1, Match: onebox.OnMethod(wire.Get)})()
+	_ = get(b.within(time.Second), b.table)
 	defer b.slow(time.Second)()
 	_ = get(b.within(2*time.Second), b.table)
 	if b.MovePrimary(tableName, 0, 1) == nil {
@@ -83,8 +91,15 @@ func excite(b *box) {
 // inExcitableBubble runs a test with a client whose hedged reads find a table of one partition.
 func inExcitableBubble(t *testing.T, test func(t *testing.T, b *box), options ...pegasus.Option) {
 	t.Helper()
-	hedging := pegasus.WithHedgedReads(pegasus.Hedging{Delay: hedgeDelay})
-	inBubble(t, onebox.Config{}, single, test, append(options, hedging, pegasus.WithoutWarmUp())...)
+	inBubble(t, onebox.Config{}, single, test, append(options, excitable()...)...)
+}
+
+// excitable are options with which excite has every hook called.
+func excitable() []pegasus.Option {
+	return []pegasus.Option{
+		pegasus.WithHedgedReads(pegasus.Hedging{Delay: hedgeDelay}), pegasus.WithoutWarmUp(),
+		pegasus.WithAdaptiveRate(pegasus.AdaptiveRate{}),
+	}
 }
 
 // TestHooksTell looks at what hooks are told.
@@ -234,8 +249,7 @@ func TestCloseFromHooks(t *testing.T) {
 			})
 			inExcitableBubble(t, func(t *testing.T, opened *box) {
 				closed = make(chan error, 1)
-				opened.client = opened.open(pegasus.WithHooks(hooks), pegasus.WithoutWarmUp(),
-					pegasus.WithHedgedReads(pegasus.Hedging{Delay: hedgeDelay}))
+				opened.client = opened.open(append(excitable(), pegasus.WithHooks(hooks))...)
 				b = opened
 				table, err := b.client.OpenTable(t.Context(), tableName)
 				if err == nil {
@@ -277,8 +291,7 @@ func TestOperationsFromHooks(t *testing.T) {
 			})
 			inExcitableBubble(t, func(t *testing.T, opened *box) {
 				outcome = make(chan error, 1)
-				opened.client = opened.open(pegasus.WithHooks(hooks), pegasus.WithoutWarmUp(), pegasus.WithMaxInFlight(1),
-					pegasus.WithHedgedReads(pegasus.Hedging{Delay: hedgeDelay}))
+				opened.client = opened.open(append(excitable(), pegasus.WithHooks(hooks), pegasus.WithMaxInFlight(1))...)
 				b = opened
 				b.table = b.openTable()
 				excite(b)
@@ -339,11 +352,12 @@ func TestSeveralHooks(t *testing.T) {
 	}, hooks("1"), careless, hooks("2"))
 }
 
-// quietHooks are hooks of attempts that do nothing.
+// quietHooks are hooks of attempts and operations that do nothing.
 func quietHooks() pegasus.Option {
 	return pegasus.WithHooks(pegasus.Hooks{
 		AttemptBegin: func(ctx context.Context, _ pegasus.Attempt) context.Context { return ctx },
 		AttemptEnd:   func(context.Context, pegasus.AttemptEnd) {},
+		OperationEnd: func(context.Context, pegasus.OperationEnd) {},
 	})
 }
 
@@ -354,8 +368,11 @@ func TestHooksAllocateNothing(t *testing.T) {
 		t.Skip("the race detector allocates")
 	}
 	for name, options := range map[string][]pegasus.Option{
-		"none":        nil,
-		"of dials":    {pegasus.WithHooks(pegasus.Hooks{DialEnd: func(pegasus.DialEnd) {}})},
+		"none":     nil,
+		"of dials": {pegasus.WithHooks(pegasus.Hooks{DialEnd: func(pegasus.DialEnd) {}})},
+		"of overload": {pegasus.WithHooks(pegasus.Hooks{
+			CircuitChanged: func(rpc.CircuitChange) {}, RateChanged: func(pegasus.RateChange) {},
+		})},
 		"of attempts": {quietHooks()},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -3,7 +3,6 @@ package pegasus
 import (
 	"context"
 	"slices"
-	"sync"
 	"time"
 
 	"go.uber.org/atomic"
@@ -11,9 +10,6 @@ import (
 	"github.com/bridle-kv/bridle/pkg/meta"
 	"github.com/bridle-kv/bridle/pkg/rpc"
 )
-
-// maxDeliveries bounds the calls of hooks that wait for those before them.
-const maxDeliveries = 1024
 
 // observers are the hooks of a client, and the calls of them that are due.
 //
@@ -23,51 +19,30 @@ const maxDeliveries = 1024
 // goroutines. So that one is the only goroutine that nobody waits for. It exists while there is something
 // to report.
 type observers struct {
-	hooks    []Hooks
-	attempts bool // some hook is about single tries
-	skipped  atomic.Uint32
-
-	mu      sync.Mutex // guards what follows
-	due     []func()
-	calling bool // the goroutine exists
+	hooks      []Hooks
+	attempts   bool // some hook is about single tries
+	operations bool // some hook is about whole operations
+	skipped    atomic.Uint32
+	due        rpc.Notices
 }
 
 func newObservers(hooks []Hooks) *observers {
 	o := &observers{hooks: slices.Clone(hooks)}
 	for i := range hooks {
 		o.attempts = o.attempts || hooks[i].AttemptBegin != nil || hooks[i].AttemptEnd != nil
+		o.operations = o.operations || hooks[i].OperationEnd != nil
+	}
+	o.due.Start = func(run func()) bool {
+		go run()
+		return true
 	}
 	return o
 }
 
-// later has a function called that calls hooks. It waits for nobody.
+// later has a function called that calls hooks. It waits for nobody, and may be called with locks held.
 func (o *observers) later(call func()) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if len(o.due) >= maxDeliveries {
+	if !o.due.Add(call) {
 		o.skipped.Inc()
-		return
-	}
-	o.due = append(o.due, call)
-	if !o.calling {
-		o.calling = true
-		go o.callAll()
-	}
-}
-
-// callAll calls what is due, and ends when nothing is.
-func (o *observers) callAll() {
-	for {
-		o.mu.Lock()
-		if len(o.due) == 0 {
-			o.due, o.calling = nil, false
-			o.mu.Unlock()
-			return
-		}
-		call := o.due[0]
-		o.due = o.due[1:]
-		o.mu.Unlock()
-		call()
 	}
 }
 
@@ -94,6 +69,9 @@ func (o *observers) ofConnections() rpc.Hooks {
 			tell(o, ConnectionLost{At: time.Now(), Node: address, Cause: cause},
 				func(h *Hooks) func(ConnectionLost) { return h.ConnectionLost })
 		},
+		CircuitChanged: func(change rpc.CircuitChange) {
+			tell(o, change, func(h *Hooks) func(rpc.CircuitChange) { return h.CircuitChanged })
+		},
 	}
 }
 
@@ -113,11 +91,7 @@ func (o *observers) ofDirectory() meta.Hooks {
 				At: time.Now(), Table: routing.Table, AppID: routing.AppID, Version: routing.Version,
 				Partitions: len(routing.Partitions), Reason: string(reason),
 			}
-			for i := range routing.Partitions {
-				if routing.Partitions[i].Primary == nil {
-					event.WithoutPrimary++
-				}
-			}
+			event.WithoutPrimary, _ = countTroubled(routing)
 			tell(o, event, func(h *Hooks) func(RoutingInstalled) { return h.RoutingInstalled })
 		},
 	}
@@ -163,6 +137,21 @@ func (t *Table) observe(ctx context.Context, op *operation, routing *routingVers
 		}
 	}
 	return err
+}
+
+// timed counts and tells how long an operation took.
+func (t *Table) timed(ctx context.Context, op *operation, began time.Time, err error) {
+	took, observers := t.client.now().Sub(began), t.client.observers
+	t.client.counters.timed(op, took)
+	if observers == nil || !observers.operations {
+		return
+	}
+	end := OperationEnd{Attempt: t.attemptOf(op), Took: took, Err: err}
+	for i := range observers.hooks {
+		if call := observers.hooks[i].OperationEnd; call != nil {
+			call(ctx, end)
+		}
+	}
 }
 
 // retrying tells that an operation whose try has failed is to be repeated.

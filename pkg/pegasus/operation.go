@@ -58,9 +58,13 @@ func (t *Table) run(ctx context.Context, op *operation) error {
 	err := t.try(ctx, op, routing)
 	if err == nil {
 		t.client.settings.Retry.Budget.Success()
-		return nil
+	} else {
+		err = t.persist(ctx, op, routing, err)
 	}
-	return t.persist(ctx, op, routing, err)
+	if op.tally.timed {
+		t.timed(ctx, op, deadline.Add(-timeout), err)
+	}
+	return err
 }
 
 // try sends the request to the primary that the given snapshot names.

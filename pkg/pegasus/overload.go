@@ -3,6 +3,7 @@ package pegasus
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -21,6 +22,7 @@ var ErrOverloaded = rpc.ErrBusy
 // sent until it is answered or given up.
 type gate struct {
 	places   chan struct{}
+	waiting  atomic.Int32 // who waits for one
 	failFast bool
 }
 
@@ -36,6 +38,8 @@ func (g *gate) enter(ctx context.Context, deadline time.Time) error {
 	}
 	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
+	g.waiting.Inc()
+	defer g.waiting.Dec()
 	select {
 	case g.places <- struct{}{}:
 		return nil
@@ -86,6 +90,7 @@ const (
 // All of it but sent is guarded by the mutex, which requests take only while the rate is limited.
 type throttle struct {
 	settings AdaptiveRate
+	changed  func(RateChange) // told with the mutex held, so in order; waits for nobody
 	limited  atomic.Bool
 	sent     atomic.Uint32 // requests since windowBegan
 
@@ -96,6 +101,7 @@ type throttle struct {
 	tokens      float64 // may be negative: those who wait have taken theirs
 	refilled    time.Time
 	busyAt      time.Time // when the rate was lowered last
+	stats       RateStats // but for the limit
 }
 
 // turn counts one more request and returns the time until it may be sent. It fails, with an error that is
@@ -124,8 +130,10 @@ func (h *throttle) reserve(deadline time.Time, failFast bool) (pause time.Durati
 	if h.tokens < 1 {
 		pause = time.Duration((1 - h.tokens) / h.rate * float64(time.Second))
 		if failFast || now.Add(pause).After(deadline) {
+			h.stats.Refused++
 			return 0, &throttledError{pause}
 		}
+		h.stats.Held++
 	}
 	h.tokens--
 	return pause, nil
@@ -160,8 +168,9 @@ func (h *throttle) refill(now time.Time) {
 	h.refilled = now
 	h.rate *= 1 + h.settings.Recovery*seconds
 	h.tokens = min(h.tokens+h.rate*seconds, max(1, h.rate*rateBurst))
-	if h.rate > rateHeadroom*max(h.demand, h.settings.MinRate) && now.Sub(h.busyAt) > 2*rateWindow {
-		h.limited.Store(false)
+	if h.rate > rateHeadroom*max(h.demand, h.settings.MinRate) && now.Sub(h.busyAt) > 2*rateWindow && h.limited.CompareAndSwap(true, false) {
+		h.changed(RateChange{At: now, Since: h.stats.Since})
+		h.stats.Since = time.Time{}
 	}
 }
 
@@ -177,7 +186,31 @@ func (h *throttle) busy() {
 	current := h.current(now)
 	h.rate = max(h.settings.Backoff*current, h.settings.MinRate)
 	h.busyAt, h.refilled, h.tokens = now, now, 0
-	h.limited.Store(true)
+	if h.limited.CompareAndSwap(false, true) {
+		h.stats.Since = now
+		h.stats.Limits++
+	}
+	h.changed(RateChange{At: now, Limit: h.rate, Since: h.stats.Since})
+}
+
+// describe returns the present limit and what was counted. The rate grows with time, which a request
+// notices; so does this.
+func (h *throttle) describe() RateStats {
+	if h == nil {
+		return RateStats{}
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.limited.Load() {
+		now := time.Now()
+		h.measure(now)
+		h.refill(now)
+	}
+	stats := h.stats
+	if h.limited.Load() {
+		stats.Limit = h.rate
+	}
+	return stats
 }
 
 // current returns the rate at which requests are sent: those of the last second, for which the window
@@ -206,15 +239,48 @@ type guard struct {
 	failFast      bool
 }
 
-// newGuard returns the guard of one table.
-func (c *Client) newGuard() *guard {
+// newGuard returns the guard of the table of that name.
+func (c *Client) newGuard(table string) *guard {
 	g := &guard{gate: c.gate, failFast: c.settings.FailFast}
 	if rate := c.settings.AdaptiveRate; rate != nil {
-		g.reads, g.writes = &throttle{settings: *rate}, &throttle{settings: *rate}
+		changed := func(reads bool) func(RateChange) {
+			return func(change RateChange) {
+				change.Table, change.Reads = table, reads
+				c.rateChanged(change)
+			}
+		}
+		g.reads = &throttle{settings: *rate, changed: changed(true)}
+		g.writes = &throttle{settings: *rate, changed: changed(false)}
 	} else if g.gate == nil {
 		return nil
 	}
 	return g
+}
+
+// rateChanged has the log and the hooks told, by goroutines that hold no locks.
+func (c *Client) rateChanged(change RateChange) {
+	if c.observers != nil {
+		tell(c.observers, change, func(h *Hooks) func(RateChange) { return h.RateChanged })
+	}
+	if logger := c.settings.Logger; logger != nil {
+		c.pool.Notify(func() { change.log(logger) })
+	}
+}
+
+// log tells of a change: loudly when requests are held back that were not.
+func (r *RateChange) log(to *slog.Logger) {
+	requests := "writes"
+	if r.Reads {
+		requests = "reads"
+	}
+	switch {
+	case r.Limit == 0:
+		to.Info("rate no longer limited", "table", r.Table, "requests", requests, "limited_for", r.At.Sub(r.Since))
+	case r.At.Equal(r.Since):
+		to.Warn("rate limited", "table", r.Table, "requests", requests, "per_second", r.Limit)
+	default:
+		to.Debug("rate lowered", "table", r.Table, "requests", requests, "per_second", r.Limit)
+	}
 }
 
 // sendGuarded is send for a table that has a guard.

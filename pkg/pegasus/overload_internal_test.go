@@ -8,6 +8,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// newThrottle returns a throttle that tells nobody.
+func newThrottle(settings AdaptiveRate) *throttle {
+	return &throttle{settings: settings, changed: func(RateChange) {}}
+}
+
 // ask has so many requests pass a throttle, one in each gap.
 func (h *throttle) ask(t *testing.T, count int, gap time.Duration) {
 	t.Helper()
@@ -35,7 +40,7 @@ func TestRateBeginsWithTheDemand(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				h := &throttle{settings: AdaptiveRate{Backoff: 0.5, Recovery: 0.1, MinRate: 1}}
+				h := newThrottle(AdaptiveRate{Backoff: 0.5, Recovery: 0.1, MinRate: 1})
 				test.before(t, h)
 				h.ask(t, 500, time.Millisecond) // for half a second
 				h.busy()
@@ -49,7 +54,7 @@ func TestRateBeginsWithTheDemand(t *testing.T) {
 // Refusals of the same second are about the same second, and count once.
 func TestRateFallsOnceASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := &throttle{settings: AdaptiveRate{Backoff: 0.5, Recovery: 0.01, MinRate: 1}}
+		h := newThrottle(AdaptiveRate{Backoff: 0.5, Recovery: 0.01, MinRate: 1})
 		h.ask(t, 2000, time.Millisecond)
 		for range 10 {
 			h.busy()
@@ -67,7 +72,7 @@ func TestRateFallsOnceASecond(t *testing.T) {
 // A rate is a rate: tokens come evenly, and no more than a tenth of a second's are saved.
 func TestRateHolds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := &throttle{settings: AdaptiveRate{Backoff: 0.1, Recovery: 0.01, MinRate: 100}}
+		h := newThrottle(AdaptiveRate{Backoff: 0.1, Recovery: 0.01, MinRate: 100})
 		h.ask(t, 1000, time.Millisecond)
 		h.busy()
 		require.InEpsilon(t, 100, h.rate, 0.01)

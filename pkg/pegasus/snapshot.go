@@ -82,21 +82,21 @@ func (c *Client) Snapshot() Snapshot {
 	s := Snapshot{Taken: time.Now(), Meta: describeMeta(c.manager.State()), Nodes: c.nodeStats()}
 	tables, opening := c.openTables()
 	for _, table := range tables {
-		s.Tables = append(s.Tables, describeTable(table))
+		s.Tables = append(s.Tables, describeTable(table.routing))
 	}
 	s.Opening = opening
 	return s
 }
 
 // openTables returns the open tables, and the names of those that are being opened, by name.
-func (c *Client) openTables() (tables []*meta.Table, opening []string) {
+func (c *Client) openTables() (tables []*Table, opening []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, name := range slices.Sorted(maps.Keys(c.tables)) {
 		select {
 		case <-c.tables[name].done:
 			if o := c.tables[name]; o.err == nil {
-				tables = append(tables, o.table.routing)
+				tables = append(tables, o.table)
 			}
 		default:
 			opening = append(opening, name)

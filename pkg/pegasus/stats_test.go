@@ -39,7 +39,9 @@ func TestStats(t *testing.T) {
 		require.Equal(t, opened.UnixNano(), s.Opened.UnixNano())
 		require.Equal(t, []pegasus.OperationStats{{Operation: "get", Begun: 1}, {Operation: "set", Begun: 7}}, s.Operations,
 			"that there is no such record is no error")
-		require.Equal(t, []pegasus.TableStats{{Table: tableName, RoutingVersion: 1, FetchedAt: opened}}, s.Tables)
+		require.Equal(t, []pegasus.TableStats{{
+			Table: tableName, RoutingVersion: 1, ReceivedAt: opened, FetchedAt: opened, Partitions: 1,
+		}}, s.Tables)
 		require.Equal(t, b.client.Snapshot().Nodes, s.Nodes)
 		require.Equal(t, pegasus.DefaultRetryTokens, s.RetryTokens)
 		require.Equal(t, pegasus.DefaultRetryTokens, s.RetryCapacity)
@@ -157,12 +159,117 @@ func TestStatsCountAll(t *testing.T) {
 		})
 	}
 	calling.Wait()
+	counted := s.client.Stats().Operations
+	for i := range counted {
+		o := &counted[i]
+		require.NotZero(t, o.LatencyP50)
+		require.GreaterOrEqual(t, o.LatencyP95, o.LatencyP50)
+		require.GreaterOrEqual(t, o.LatencyP99, o.LatencyP95)
+		o.LatencyP50, o.LatencyP95, o.LatencyP99 = 0, 0, 0
+	}
 	require.Equal(t, []pegasus.OperationStats{
 		{Operation: "get", Begun: callers * reads}, {Operation: "set", Begun: callers * reads},
-	}, s.client.Stats().Operations)
+	}, counted)
 	for _, node := range s.client.Stats().Nodes {
 		require.NotZero(t, node.LatencyP50)
 		require.GreaterOrEqual(t, node.LatencyP95, node.LatencyP50)
 		require.GreaterOrEqual(t, node.LatencyP99, node.LatencyP95)
 	}
+}
+
+// TestOperationLatencies has writes take long, some of them twice as long because they are repeated.
+func TestOperationLatencies(t *testing.T) {
+	inBubble(t, onebox.Config{}, single, func(t *testing.T, b *box) {
+		b.injectAll(onebox.Fault{Delay: 10 * time.Millisecond, Match: onebox.OnMethod(wire.Put)})
+		for range 31 {
+			b.set("key", "value")
+		}
+		require.Zero(t, b.operationStats("set").LatencyP50, "too little is known")
+		for range 59 {
+			b.set("key", "value")
+		}
+		require.NoError(t, b.ClearPrimary(tableName, 0))
+		for range 10 {
+			require.Error(t, set(b.within(time.Second), b.table))
+		}
+		stats := b.operationStats("set")
+		within := func(want, got time.Duration) {
+			t.Helper()
+			require.GreaterOrEqual(t, got, want)
+			require.LessOrEqual(t, got, want*5/4+time.Millisecond)
+		}
+		within(10*time.Millisecond, stats.LatencyP50)
+		within(time.Second, stats.LatencyP99)
+	})
+}
+
+// TestTableStats has partitions lose their primaries, trust and a meta server to ask.
+func TestTableStats(t *testing.T) {
+	inBubble(t, onebox.Config{}, onebox.TableOptions{Partitions: 4}, func(t *testing.T, b *box) {
+		opened, stats := time.Now(), func() pegasus.TableStats { return b.client.Stats().Tables[0] }
+		pass(time.Second)
+		b.withoutPrimary(3)
+		s := stats()
+		require.Equal(t, 4, s.Partitions)
+		require.Equal(t, 1, s.WithoutPrimary)
+		require.Zero(t, s.Doubtful)
+		require.True(t, s.ReceivedAt.After(opened))
+
+		for _, m := range b.Metas() {
+			m.Pause()
+		}
+		received := s.ReceivedAt
+		b.network.Reset(b.Primary(tableName, 0).Address())
+		require.NoError(t, b.table.Set(t.Context(), []byte(keyIn(0, 4)), nil, nil), "it goes on as it was")
+		pass(time.Minute)
+		s = stats()
+		require.Equal(t, received, s.ReceivedAt)
+		require.Error(t, s.LastFailure)
+		require.NotZero(t, s.Doubtful)
+	})
+}
+
+// TestTableStatsDuringSplit has a table whose new partitions have no primaries, and need none.
+func TestTableStatsDuringSplit(t *testing.T) {
+	log := new(eventLog)
+	inBubble(t, onebox.Config{}, onebox.TableOptions{Partitions: 2}, func(t *testing.T, b *box) {
+		require.NoError(t, b.StartSplit(tableName))
+		require.NoError(t, b.MovePrimary(tableName, 0, 1))
+		require.NoError(t, b.table.Set(t.Context(), []byte(keyIn(0, 4)), nil, nil))
+		s := b.client.Stats().Tables[0]
+		require.Equal(t, 4, s.Partitions)
+		require.Zero(t, s.WithoutPrimary)
+		for _, event := range log.take("RoutingInstalled") {
+			require.Zero(t, event.(pegasus.RoutingInstalled).WithoutPrimary)
+		}
+	}, pegasus.WithHooks(log.hooks()))
+}
+
+// TestStatsOfBounds has the bounds and budgets of a client used up.
+func TestStatsOfBounds(t *testing.T) {
+	inBubble(t, onebox.Config{}, single, func(t *testing.T, b *box) {
+		b.set("key", "value")
+		require.Equal(t, 2, b.client.Stats().MaxInFlight)
+		remove := b.slow(time.Second)
+		var waits []func()
+		for range 5 {
+			waits = append(waits, b.inBackground(func() { _, _ = b.get("key") }))
+		}
+		s := b.client.Stats()
+		require.Equal(t, 2, s.InFlight)
+		require.Equal(t, 3, s.Waiting)
+		for _, wait := range waits {
+			wait()
+		}
+		remove()
+		s = b.client.Stats()
+		require.Zero(t, s.InFlight)
+		require.Zero(t, s.Waiting)
+		require.EqualValues(t, 4, s.HedgesRefused, "one was allowed")
+
+		b.injectAll(onebox.Fault{Error: wire.ErrSplitting, Times: 10})
+		require.ErrorIs(t, set(b.within(time.Second), b.table), retry.ErrBudget)
+		require.EqualValues(t, 1, b.client.Stats().RetriesRefused)
+	}, pegasus.WithMaxInFlight(2), pegasus.WithHedgedReads(pegasus.Hedging{Delay: hedgeDelay, Burst: 1, MaxExtraLoad: 0.001}),
+		pegasus.WithRetry(retry.Policy{Budget: retry.NewBudget(1, 0.001)}))
 }

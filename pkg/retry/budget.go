@@ -42,13 +42,14 @@ type Budget struct {
 	// judged by, so no interleaving loses a refill or spends a token twice. It comes first because
 	// 32-bit machines align only the first word for 64-bit atomics.
 	tokens   atomic.Int64
-	capacity int64 // immutable
-	refill   int64 // immutable
-	invalid  error // immutable; what was wrong with NewBudget's arguments, for Policy.Validate
+	refused  atomic.Uint64 // retries for which there was no token
+	capacity int64         // immutable
+	refill   int64         // immutable
+	invalid  error         // immutable; what was wrong with NewBudget's arguments, for Policy.Validate
 
 	// Every successful operation of every goroutine reads tokens. The padding keeps out neighbours
 	// whose writes would take the cache line away from the readers.
-	_ [88]byte
+	_ [80]byte
 }
 
 // NewBudget returns a full budget of capacity tokens, 1 to 1,000,000,000, in which each success brings
@@ -93,7 +94,19 @@ func (b *Budget) Success() {
 // Spend takes a token for one retry. It returns false, and takes nothing, when there is less than
 // one left: then too many operations are failing for retries to help.
 func (b *Budget) Spend() bool {
-	return b == nil || b.change(b.spent)
+	if b == nil || b.change(b.spent) {
+		return true
+	}
+	b.refused.Inc()
+	return false
+}
+
+// Refused returns how often Spend was false. It is 0 for a nil Budget.
+func (b *Budget) Refused() uint64 {
+	if b == nil {
+		return 0
+	}
+	return b.refused.Load()
 }
 
 // Left returns how many retries the budget allows now, and how many it does when it is full. A nil

@@ -54,6 +54,18 @@ func TestNilBudgetIsUnlimited(t *testing.T) {
 	for range 10_000 {
 		require.True(t, b.Spend())
 	}
+	require.Zero(t, b.Refused())
+}
+
+func TestBudgetCountsRefusals(t *testing.T) {
+	b := NewBudget(2, 1)
+	for _, refused := range []uint64{0, 0, 1, 2} {
+		require.Equal(t, refused == 0, b.Spend())
+		require.Equal(t, refused, b.Refused())
+	}
+	b.Success()
+	require.True(t, b.Spend())
+	require.EqualValues(t, 2, b.Refused())
 }
 
 // A budget that shared its cache line with something that is written often would make the load in
