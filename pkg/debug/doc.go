@@ -7,5 +7,7 @@
 //
 // The page is for operators, not for the public: it names servers, tables and the texts of errors. Errors
 // carry no keys and no values. It only reads, and costs the client what Client.Snapshot and Client.Stats
-// cost; the Recorder costs nothing per operation.
+// cost; the Recorder costs nothing per operation, unless it is also to record those that are slow or fail:
+//
+//	pegasus.WithHooks(recorder.OperationHooks(time.Second))
 package debug

@@ -98,6 +98,7 @@ var pageSource string
 
 var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 	"ago": ago, "span": span, "short": short, "known": known, "clock": clock, "number": number, "errors": errorCounts, "limit": limit, "ratio": ratio,
+	"percent": percent, "decimal": decimal, "rate": rate,
 }).Parse(pageSource))
 
 func page(body *bytes.Buffer, v *View, refresh int) error {
@@ -141,7 +142,28 @@ func ratio(a, b uint64) string {
 	if b == 0 {
 		return "–"
 	}
-	return strconv.FormatFloat(float64(a)/float64(b), 'f', 1, 64)
+	return decimal(float64(a) / float64(b))
+}
+
+// percent is a quotient of counters in percent.
+func percent(a, b uint64) string {
+	if b == 0 {
+		return ""
+	}
+	return decimal(100*float64(a)/float64(b)) + " %"
+}
+
+func decimal(value float64) string { return strconv.FormatFloat(value, 'f', 1, 64) }
+
+// rateLine is what the page tells of the rate of a table's reads or writes.
+type rateLine struct {
+	pegasus.RateStats
+	Requests string
+	Now      time.Time
+}
+
+func rate(requests string, stats pegasus.RateStats, now time.Time) rateLine {
+	return rateLine{stats, requests, now}
 }
 
 func clock(t time.Time) string { return t.Format("15:04:05.000") }

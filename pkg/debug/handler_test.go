@@ -1,6 +1,7 @@
 package debug_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -10,11 +11,14 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/bridle-kv/bridle/pkg/debug"
 	"github.com/bridle-kv/bridle/pkg/pegasus"
+	"github.com/bridle-kv/bridle/pkg/rpc/wire"
 	"github.com/bridle-kv/bridle/test/memnet"
 	"github.com/bridle-kv/bridle/test/onebox"
 )
@@ -27,16 +31,16 @@ type fixture struct {
 	handler  *debug.Handler
 }
 
-func newFixture(t *testing.T) *fixture {
+func newFixture(t *testing.T, options ...pegasus.Option) *fixture {
 	t.Helper()
 	f := &fixture{cluster: onebox.New(t, onebox.Config{Network: memnet.New()}), recorder: debug.NewRecorder(0)}
 	_, err := f.cluster.CreateTable("temp", onebox.TableOptions{Partitions: 2})
 	require.NoError(t, err)
 	told := make(chan struct{})
 	tell := sync.OnceFunc(func() { close(told) })
-	f.client, err = pegasus.Open(f.cluster.MetaAddresses(), pegasus.WithDialer(f.cluster.DialContext),
+	f.client, err = pegasus.Open(f.cluster.MetaAddresses(), append(options, pegasus.WithDialer(f.cluster.DialContext),
 		pegasus.WithHooks(f.recorder.Hooks()),
-		pegasus.WithHooks(pegasus.Hooks{RoutingInstalled: func(pegasus.RoutingInstalled) { tell() }}))
+		pegasus.WithHooks(pegasus.Hooks{RoutingInstalled: func(pegasus.RoutingInstalled) { tell() }}))...)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, f.client.Close()) })
 	table, err := f.client.OpenTable(t.Context(), "temp")
@@ -83,8 +87,11 @@ func TestPage(t *testing.T) {
 	require.Equal(t, "no-store", response.Header.Get("Cache-Control"))
 	require.Contains(t, response.Header.Get("Content-Security-Policy"), "default-src 'none'")
 	all := rows(page)
-	require.Contains(t, all, "get 1 0 0 0 0 0")
-	require.Contains(t, all, "set 1 0 0 0 0 0")
+	require.Contains(t, all, "get 1 – – – 0 0 0 0 0")
+	require.Contains(t, all, "set 1 – – – 0 0 0 0 0")
+	require.Contains(t, all, "operation timeout 5s")
+	require.Contains(t, all, "hedged reads off")
+	require.NotContains(t, page, `id="troubles"`)
 	require.Contains(t, all, "0 1 10.0.1.1:34801 10.0.1.2:34801, 10.0.1.3:34801 trusted")
 	require.Contains(t, all, "1 1 10.0.1.2:34801 10.0.1.3:34801, 10.0.1.1:34801 trusted")
 	require.Contains(t, all, f.cluster.Leader().Address()+" configured leader")
@@ -124,6 +131,42 @@ func TestPageShowsTrouble(t *testing.T) {
 
 	_, page = (&fixture{handler: debug.NewHandler(f.client, nil)}).get(t, http.MethodGet, "/")
 	require.NotContains(t, page, "connection lost")
+}
+
+// TestPageShowsWhatIsHeldBack has a server that cannot write, and is busy besides.
+func TestPageShowsWhatIsHeldBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, pegasus.WithAdaptiveRate(pegasus.AdaptiveRate{MinRate: 20}))
+		table, err := f.client.OpenTable(t.Context(), "temp")
+		require.NoError(t, err)
+		for _, replica := range f.cluster.Replicas() {
+			replica.Inject(onebox.Fault{Error: wire.ErrDiskIOError, Match: onebox.OnMethod(wire.Put)})
+			replica.Inject(onebox.Fault{Error: wire.ErrBusy, Match: onebox.OnMethod(wire.Get)})
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 1200*time.Millisecond)
+		defer cancel()
+		for ctx.Err() == nil {
+			require.Error(t, table.Set(ctx, []byte("key"), nil, nil))
+			time.Sleep(20 * time.Millisecond)
+		}
+		_, err = table.Get(t.Context(), []byte("key"), nil)
+		require.ErrorIs(t, err, pegasus.ErrBusy)
+		synctest.Wait()
+		_, page := f.get(t, http.MethodGet, "/")
+		all := strings.Join(rows(page), "\n")
+		require.Regexp(t, `circuit for writes open for 0s, opened 1 ×; writes kept: [1-9]`, all)
+		require.Regexp(t, `writes are kept from it for 0s, [1-9]`, all)
+		require.Contains(t, all, "temp reads are held to 20.0 per second for 0s")
+		require.Contains(t, all, "circuit open")
+		require.Contains(t, all, "reads limited")
+		require.Contains(t, tags.ReplaceAllString(page, ""), "reads: held to 20.0 per second for 0s, limited 1 ×; had to wait: 0; refused: 0")
+		require.NotContains(t, page, "writes: ")
+		_, body := f.get(t, http.MethodGet, "/?format=json")
+		var view debug.View
+		require.NoError(t, json.Unmarshal([]byte(body), &view))
+		require.Len(t, view.Troubles, 2)
+		require.InDelta(t, 20, view.Tables[0].Reads.Limit, 0.01)
+	})
 }
 
 func TestJSON(t *testing.T) {

@@ -21,15 +21,18 @@ type Event struct {
 	Number uint64
 	// At is when it happened.
 	At time.Time
-	// Kind is "connected", "connect failed", "connection lost", "retry", "hedge", "refresh failed",
-	// "meta" or "routing".
+	// Kind is "connected", "connect failed", "connection lost", "circuit open", "circuit half-open",
+	// "circuit closed", "reads limited", "reads unlimited", the same for writes, "retry", "hedge",
+	// "refresh failed", "meta" or "routing"; with OperationHooks also "slow" and "failed".
 	Kind string
 	// Subject is what it is about: a server, or a table.
 	Subject string
 	// Text describes it.
 	Text string
-	// Times is how often it happened within a second, told as one: then At and Text are of the first.
+	// Times is how often it happened within a minute, told as one: then At and Text are of the first.
 	Times int
+	// LastAt is when it happened last.
+	LastAt time.Time
 	// Trouble tells that it is not part of normal work.
 	Trouble bool
 }
@@ -63,19 +66,30 @@ func (r *Recorder) Events() []Event {
 	return events
 }
 
-// alike is the number of latest events among which one of the same kind and subject is looked for.
-const alike = 8
+const (
+	// alike is the number of latest events among which one of the same kind and subject is looked for.
+	alike = 16
+	// alikeFor is for how long they are one event. A server that is away fails a dial ten times a second:
+	// what that began with must still be there when somebody comes to look.
+	alikeFor = time.Minute
+)
 
-// again counts what happened with an event of the same kind and subject, less than a second old, if there
-// is one. So a storm of retries neither drives out all else nor costs the texts.
-func (r *Recorder) again(kind, subject string, at time.Time) bool {
+// again counts what happened with an event of the same kind and subject, less than a minute old, if there
+// is one and none of the kind that ended it came since. So a storm of retries neither drives out all else
+// nor costs the texts.
+func (r *Recorder) again(kind, subject, end string, at time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	length := uint64(len(r.events))
 	for i := range min(alike, length) {
 		e := &r.events[(r.count-1-i)%length]
-		if e.Kind == kind && e.Subject == subject && at.Sub(e.At) < time.Second {
+		switch {
+		case e.Subject != subject:
+		case e.Kind == end:
+			return false
+		case e.Kind == kind && at.Sub(e.At) < alikeFor:
 			e.Times++
+			e.LastAt = at
 			return true
 		}
 	}
@@ -89,7 +103,7 @@ func (r *Recorder) record(e Event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.count++
-	e.Number, e.Times = r.count, 1
+	e.Number, e.Times, e.LastAt = r.count, 1, e.At
 	if len(r.events) < cap(r.events) {
 		r.events = append(r.events, e)
 	} else {
@@ -101,14 +115,44 @@ func (r *Recorder) record(e Event) {
 // tries, so that operations that succeed at once cost nothing.
 func (r *Recorder) Hooks() pegasus.Hooks {
 	return pegasus.Hooks{
-		DialEnd: r.dialled, ConnectionLost: r.lost, Retry: r.retried, Hedge: r.hedged,
+		DialEnd: r.dialled, ConnectionLost: r.lost, CircuitChanged: r.circuitChanged,
+		Retry: r.retried, Hedge: r.hedged, RateChanged: r.rateChanged,
 		Refresh: r.refreshed, MetaInstalled: r.metaInstalled, RoutingInstalled: r.routingInstalled,
 	}
 }
 
+// OperationHooks returns hooks, to be given besides those of Hooks, that record operations which failed
+// or took as long as slow or longer. They cost each operation a look at the clock.
+func (r *Recorder) OperationHooks(slow time.Duration) pegasus.Hooks {
+	return pegasus.Hooks{OperationEnd: func(_ context.Context, e pegasus.OperationEnd) {
+		if e.Err != nil || e.Took >= slow {
+			r.operationEnded(e)
+		}
+	}}
+}
+
+func (r *Recorder) operationEnded(e pegasus.OperationEnd) {
+	kind, outcome, now := "slow", "", time.Now()
+	if e.Err != nil {
+		kind, outcome = "failed", ": "+e.Err.Error()
+	}
+	if r.again(kind, e.Table, "", now) {
+		return
+	}
+	r.record(Event{
+		At: now, Kind: kind, Subject: e.Table, Trouble: !givenUp(e.Err),
+		Text: fmt.Sprintf("%s, partition %d, %s, tries: %d, took %s%s", e.Operation, e.Partition, e.Node, e.Try, short(e.Took), outcome),
+	})
+}
+
+// givenUp tells failures that the application wanted from others.
+func givenUp(err error) bool {
+	return errors.Is(err, context.Canceled) || errors.Is(err, pegasus.ErrClosed)
+}
+
 func (r *Recorder) dialled(e pegasus.DialEnd) {
 	if e.Err != nil {
-		if !r.again("connect failed", e.Node, e.At) {
+		if !r.again("connect failed", e.Node, "connected", e.At) {
 			r.record(Event{At: e.At, Kind: "connect failed", Subject: e.Node, Text: e.Err.Error(), Trouble: true})
 		}
 		return
@@ -120,9 +164,42 @@ func (r *Recorder) lost(e pegasus.ConnectionLost) {
 	r.record(Event{At: e.At, Kind: "connection lost", Subject: e.Node, Text: text(e.Cause), Trouble: !errors.Is(e.Cause, rpc.ErrRetired) && !errors.Is(e.Cause, rpc.ErrClosed)})
 }
 
+func (r *Recorder) circuitChanged(e rpc.CircuitChange) {
+	event := Event{At: e.At, Subject: e.Node, Kind: "circuit " + string(e.State)}
+	switch {
+	case e.State == rpc.CircuitClosed:
+		event.Text = fmt.Sprintf("writes are sent again; %d were kept in %s", e.Kept, short(e.At.Sub(e.Since)))
+	case r.again(event.Kind, e.Node, "circuit closed", e.At): // it goes on
+		return
+	case e.State == rpc.CircuitHalfOpen:
+		event.Text = "one write is let through"
+	default:
+		event.Trouble = true
+		event.Text = fmt.Sprintf("%d writes in a row failed, next one in %s: %v", e.Failures, short(e.RetryIn), e.Err)
+	}
+	r.record(event)
+}
+
+func (r *Recorder) rateChanged(e pegasus.RateChange) {
+	requests := "writes"
+	if e.Reads {
+		requests = "reads"
+	}
+	free, limited := requests+" unlimited", requests+" limited"
+	switch {
+	case e.Limit == 0:
+		r.record(Event{At: e.At, Kind: free, Subject: e.Table, Text: "after " + short(e.At.Sub(e.Since))})
+	case !r.again(limited, e.Table, free, e.At):
+		r.record(Event{
+			At: e.At, Kind: limited, Subject: e.Table, Trouble: true,
+			Text: fmt.Sprintf("servers are busy: %s per second", decimal(e.Limit)),
+		})
+	}
+}
+
 func (r *Recorder) retried(_ context.Context, e pegasus.Retry) {
 	now := time.Now()
-	if r.again("retry", e.Table, now) {
+	if r.again("retry", e.Table, "", now) {
 		return
 	}
 	r.record(Event{
@@ -133,7 +210,7 @@ func (r *Recorder) retried(_ context.Context, e pegasus.Retry) {
 
 func (r *Recorder) hedged(_ context.Context, e pegasus.Hedge) {
 	now := time.Now()
-	if r.again("hedge", e.Table, now) {
+	if r.again("hedge", e.Table, "", now) {
 		return
 	}
 	outcome := "the primary's answer counted"
@@ -147,7 +224,8 @@ func (r *Recorder) hedged(_ context.Context, e pegasus.Hedge) {
 }
 
 func (r *Recorder) refreshed(e pegasus.Refresh) {
-	if e.Err != nil { // the others either bring news, of which there is an event, or nothing
+	// The others either bring news, of which there is an event, or nothing.
+	if e.Err != nil && !r.again("refresh failed", e.Table, "routing", e.At) {
 		r.record(Event{
 			At: e.At, Kind: "refresh failed", Subject: e.Table, Trouble: true,
 			Text: fmt.Sprintf("asked because of %s, after %s: %v", e.Reason, short(e.Took), e.Err),

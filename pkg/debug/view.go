@@ -15,16 +15,28 @@ type View struct {
 	Taken time.Time
 	// Opened is when the client was opened.
 	Opened time.Time
+	// Troubles are what is wrong now: no element, nothing.
+	Troubles []Trouble
 	// Meta is what is known about the meta servers.
 	Meta pegasus.MetaSnapshot
+	// InFlight is that of pegasus.Stats.
+	InFlight int
+	// MaxInFlight is that of pegasus.Stats.
+	MaxInFlight int
+	// Waiting is that of pegasus.Stats.
+	Waiting int
 	// RetryTokens is that of pegasus.Stats.
 	RetryTokens int
 	// RetryCapacity is that of pegasus.Stats.
 	RetryCapacity int
+	// RetriesRefused is that of pegasus.Stats.
+	RetriesRefused uint64
 	// HedgeTokens is that of pegasus.Stats.
 	HedgeTokens int
 	// HedgeCapacity is that of pegasus.Stats.
 	HedgeCapacity int
+	// HedgesRefused is that of pegasus.Stats.
+	HedgesRefused uint64
 	// HooksSkipped is that of pegasus.Stats: events that are missing.
 	HooksSkipped uint64
 	// Operations are the counters of operations.
@@ -37,6 +49,8 @@ type View struct {
 	Tables []Table
 	// Events are the latest, the last one first; empty without a Recorder.
 	Events []Event
+	// Settings are those of the client that matter in an incident.
+	Settings []Setting
 }
 
 // Node is one server.
@@ -59,6 +73,14 @@ type Table struct {
 	LastFailure string
 	// Refreshes is that of pegasus.TableStats.
 	Refreshes uint64
+	// WithoutPrimary is that of pegasus.TableStats.
+	WithoutPrimary int
+	// Doubtful is that of pegasus.TableStats.
+	Doubtful int
+	// Reads is that of pegasus.TableStats.
+	Reads pegasus.RateStats
+	// Writes is that of pegasus.TableStats.
+	Writes pegasus.RateStats
 }
 
 // NewView describes a client. The recorder may be nil.
@@ -66,20 +88,27 @@ func NewView(client *pegasus.Client, recorder *Recorder) *View {
 	snapshot, stats := client.Snapshot(), client.Stats()
 	v := &View{
 		Taken: stats.Taken, Opened: stats.Opened, Meta: snapshot.Meta,
-		RetryTokens: stats.RetryTokens, RetryCapacity: stats.RetryCapacity,
-		HedgeTokens: stats.HedgeTokens, HedgeCapacity: stats.HedgeCapacity,
+		InFlight: stats.InFlight, MaxInFlight: stats.MaxInFlight, Waiting: stats.Waiting,
+		RetryTokens: stats.RetryTokens, RetryCapacity: stats.RetryCapacity, RetriesRefused: stats.RetriesRefused,
+		HedgeTokens: stats.HedgeTokens, HedgeCapacity: stats.HedgeCapacity, HedgesRefused: stats.HedgesRefused,
 		HooksSkipped: stats.HooksSkipped, Operations: stats.Operations, Opening: snapshot.Opening,
+		Settings: settingsOf(client.Settings()),
 	}
-	refreshes := make(map[string]uint64)
+	counted := make(map[string]pegasus.TableStats)
 	for _, table := range stats.Tables {
-		refreshes[table.Table] = table.Refreshes
+		counted[table.Table] = table
 	}
 	for _, table := range snapshot.Tables {
-		v.Tables = append(v.Tables, Table{table, text(table.LastFailure), refreshes[table.Name]})
+		c := counted[table.Name]
+		v.Tables = append(v.Tables, Table{
+			TableSnapshot: table, LastFailure: text(table.LastFailure), Refreshes: c.Refreshes,
+			WithoutPrimary: c.WithoutPrimary, Doubtful: c.Doubtful, Reads: c.Reads, Writes: c.Writes,
+		})
 	}
 	for _, node := range stats.Nodes {
 		v.Nodes = append(v.Nodes, nodeOf(node, &snapshot))
 	}
+	v.Troubles = v.troubles()
 	if recorder != nil {
 		v.Events = recorder.Events()
 	}

@@ -30,6 +30,8 @@ const (
 	callers    = 16
 	// pause is how long a caller rests between two operations, so that the page stays quick.
 	pause = 5 * time.Millisecond
+	// slow is the time from which on an operation is among the events.
+	slow = 100 * time.Millisecond
 )
 
 func main() {
@@ -57,7 +59,8 @@ func run(ctx context.Context, listen string) (err error) {
 	}
 	recorder := debug.NewRecorder(0)
 	client, err := pegasus.Open(cluster.MetaAddresses(),
-		pegasus.WithHooks(recorder.Hooks()), pegasus.WithHedgedReads(pegasus.Hedging{}))
+		pegasus.WithHooks(recorder.Hooks()), pegasus.WithHooks(recorder.OperationHooks(slow)),
+		pegasus.WithHedgedReads(pegasus.Hedging{}))
 	if err != nil {
 		return err
 	}
