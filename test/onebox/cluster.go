@@ -17,7 +17,7 @@ import (
 // path of a data request never takes. Locks are taken in the order Cluster.mu, partition.mu,
 // replica.mu.
 type Cluster struct {
-	iterationLimit atomic.Int64 // first, for its alignment
+	iterationLimit, secondaryLag atomic.Int64 // first, for their alignment
 
 	config  Config
 	network addresses
@@ -127,6 +127,12 @@ func (c *Cluster) after(delay time.Duration, f func()) {
 // records, as real servers do after 30 s; 0, the default, means never (docs/protocol.md, multi_get and
 // batch semantics).
 func (c *Cluster) LimitIterations(records int) { c.iterationLimit.Store(int64(records)) }
+
+// LagSecondaries makes secondaries apply what they have logged only when it has come to so many changes
+// of records, as if they heard late what was committed. 0, the default, means with every write
+// (docs/protocol.md, backup requests). What a secondary has logged is not lost: one that becomes primary
+// has applied all of it.
+func (c *Cluster) LagSecondaries(changes int) { c.secondaryLag.Store(int64(changes)) }
 
 // iterations returns how many records a request can examine in its time.
 func (c *Cluster) iterations() int {

@@ -180,8 +180,7 @@ func (k *connection) serveByReplica(op *operation) {
 	if !k.auditRequest(op, call) {
 		return
 	}
-	k.run.bytes = 0
-	k.run.replica, k.run.origin = r, wire.Origin{GPID: r.partition.gpid, Server: k.node.server}
+	k.run.begin(r)
 	if op.kind == writeOperation {
 		k.serveWrite(op, call, r)
 		return

@@ -24,6 +24,8 @@
 //   - What the meta servers tell and what the replica servers do changes in the same moment.
 //   - Requests of one connection are served one after the other, but for those that are throttled.
 //   - Iterations run out of time after a number of records instead of 30 s; see Cluster.LimitIterations.
+//   - Secondaries are one write behind, or as many as Cluster.LagSecondaries says, but no time passes in which
+//     they catch up.
 //
 // # Map
 //

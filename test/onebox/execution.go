@@ -20,7 +20,8 @@ type execution struct {
 	split splitCheck
 	env   *environment
 
-	bytes int // of keys and values that were read, and not less than one a record
+	bytes  int    // of keys and values that were read, and not less than one a record
+	second uint32 // see now; 0: the clock was not read yet
 	// The following are memory for reuse: a key, and the records of an answer.
 
 	key     []byte
@@ -46,8 +47,20 @@ type record struct {
 	expire uint32 // seconds since wire.ExpireEpoch; 0: never
 }
 
-// now returns the server's time in seconds since wire.ExpireEpoch.
-func (x *execution) now() uint32 { return x.cluster.now() }
+// begin prepares for a request.
+func (x *execution) begin(r *replica) {
+	x.replica, x.origin = r, wire.Origin{GPID: r.partition.gpid, Server: x.node.server}
+	x.bytes, x.second = 0, 0
+}
+
+// now returns the server's time in seconds since wire.ExpireEpoch, the same one throughout a request, as
+// on real servers: of records that expire together, none may be seen without the others.
+func (x *execution) now() uint32 {
+	if x.second == 0 {
+		x.second = x.cluster.now()
+	}
+	return x.second
+}
 
 func (c *Cluster) now() uint32 {
 	return uint32(c.config.Now().Sub(time.Unix(wire.ExpireEpoch, 0)) / time.Second)
@@ -57,7 +70,7 @@ func (c *Cluster) now() uint32 {
 func (x *execution) get(key []byte) (record, bool) {
 	found, ok := x.replica.store.get(key)
 	x.bytes += len(key) + len(found.value)
-	if ok && x.cluster.expired(found) {
+	if ok && found.expire > 0 && found.expired(x.now()) {
 		return record{}, false
 	}
 	return found, ok

@@ -1,6 +1,7 @@
 package onebox_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -38,26 +39,52 @@ func TestClearScannerHasNoReply(t *testing.T) {
 func TestBackupRequestsLagOneWrite(t *testing.T) {
 	b := newBox(t, onebox.Config{}, onebox.TableOptions{Partitions: 1})
 	key := rawKey("a", "b")
+	primary, secondary := b.primary(key), dial(t, b.Cluster, b.Replica(1))
+	b.put(primary, key, "v1")
+	require.Equal(t, wire.StatusNotFound, b.backup(secondary, key).Status)
+	b.put(primary, key, "v2")
+	require.Equal(t, "v1", string(b.backup(secondary, key).Value))
+	require.Equal(t, b.Replica(1).Address(), string(b.backup(secondary, key).Origin.Server))
+	require.Equal(t, "v2", string(b.backup(primary, key).Value), "a primary accepts them as well")
 	header := b.header(key)
 	header.Backup = true
-	primary, secondary := b.primary(key), dial(t, b.Cluster, b.Replica(1))
-	read := func(c *client) wire.GetResponse {
-		var result wire.GetResponse
-		require.Equal(t, wire.ErrOK, c.call(header, wire.Get, wire.Blob(key), &result).Error)
-		result.Value = append([]byte(nil), result.Value...)
-		return result
-	}
-	b.put(primary, key, "v1")
-	require.Equal(t, wire.StatusNotFound, read(secondary).Status)
-	b.put(primary, key, "v2")
-	require.Equal(t, "v1", string(read(secondary).Value))
-	require.Equal(t, b.Replica(1).Address(), string(read(secondary).Origin.Server))
-	require.Equal(t, "v2", string(read(primary).Value), "a primary accepts them as well")
 	got := secondary.call(header, wire.Put, &wire.PutRequest{Key: key}, nil)
 	require.Equal(t, wire.ErrInvalidState, got.Error, "writes ignore the flag")
 
 	require.NoError(t, b.MovePrimary(tableName, 0, 1))
-	require.Equal(t, "v2", string(read(secondary).Value), "a new primary applies all it has")
+	require.Equal(t, "v2", string(b.backup(secondary, key).Value), "a new primary applies all it has")
+}
+
+// backup reads a record with the backup flag.
+func (b *box) backup(c *client, key []byte) (result wire.GetResponse) {
+	header := b.header(key)
+	header.Backup = true
+	require.Equal(b.t, wire.ErrOK, c.call(header, wire.Get, wire.Blob(key), &result).Error)
+	result.Value = append([]byte(nil), result.Value...)
+	return result
+}
+
+// A secondary that lags applies all but the last write as soon as it has logged so many, and all of them
+// if it becomes primary.
+func TestSecondariesThatLag(t *testing.T) {
+	b := newBox(t, onebox.Config{}, onebox.TableOptions{Partitions: 1})
+	key := rawKey("a", "b")
+	primary, secondary := b.primary(key), dial(t, b.Cluster, b.Replica(1))
+	b.LagSecondaries(3)
+	for i, want := range []string{"", "", "", "v3", "v3", "v3", "v6"} {
+		b.put(primary, key, fmt.Sprint("v", i+1))
+		require.Equal(t, want, string(b.backup(secondary, key).Value), "after write %d", i+1)
+	}
+	b.put(primary, key, "v8")
+	b.LagSecondaries(0)
+	require.Equal(t, "v6", string(b.backup(secondary, key).Value), "nothing was heard since")
+	b.put(primary, key, "v9")
+	require.Equal(t, "v8", string(b.backup(secondary, key).Value))
+
+	b.LagSecondaries(100)
+	b.put(primary, key, "v10")
+	require.NoError(t, b.MovePrimary(tableName, 0, 1))
+	require.Equal(t, "v10", string(b.backup(secondary, key).Value))
 }
 
 // A replica that is out of the configuration answers nobody, whatever it has.

@@ -244,3 +244,18 @@ func TestMultiPutAndRemove(t *testing.T) {
 	require.Equal(t, wire.StatusInvalidArgument, put.Status)
 	require.EqualValues(t, 5, put.Decree)
 }
+
+// Records that expire at the same time are there together or not at all, even while the clock moves on: a
+// request knows one time.
+func TestRecordsExpireTogether(t *testing.T) {
+	x := newTester(t)
+	x.set("m", x.now()+10, "a", "1", "b", "2")
+	x.ticks.Store(true)
+	seen := map[int]bool{}
+	for range 20 {
+		var out wire.MultiGetResponse
+		x.do("m", wire.MultiGet, &wire.MultiGetRequest{HashKey: []byte("m"), SortKeys: [][]byte{[]byte("a"), []byte("b")}}, &out)
+		seen[len(out.Records)] = true
+	}
+	require.Equal(t, map[int]bool{2: true, 0: true}, seen)
+}

@@ -11,11 +11,13 @@ import (
 	"go.uber.org/atomic"
 )
 
-// tester is a box with one partition and a connection to its primary, under a clock that stands still.
+// tester is a box with one partition and a connection to its primary, under a clock that stands still,
+// unless it ticks: then it is a second later whenever somebody looks.
 type tester struct {
 	*box
 	*client
 	clock atomic.Time
+	ticks atomic.Bool
 }
 
 func newTester(t testing.TB) *tester {
@@ -25,7 +27,12 @@ func newTester(t testing.TB) *tester {
 func newTesterOf(t testing.TB, config onebox.Config, options onebox.TableOptions) *tester {
 	x := &tester{}
 	x.clock.Store(time.Date(2030, 5, 6, 7, 8, 9, 0, time.UTC))
-	config.Now = x.clock.Load
+	config.Now = func() time.Time {
+		if x.ticks.Load() {
+			x.advance(time.Second)
+		}
+		return x.clock.Load()
+	}
 	options.Partitions = 1
 	x.box = newBox(t, config, options)
 	x.client = dial(t, x.Cluster, x.Primary(tableName, 0))

@@ -48,7 +48,7 @@ func (w *waitingWrite) carryOut() {
 	if err := wire.DecodeArguments(&k.reader, k.request.Arguments, call.arguments()); err != nil {
 		panic(err) // they were decoded before
 	}
-	k.run.replica, k.run.origin = r, wire.Origin{GPID: r.partition.gpid, Server: k.node.server}
+	k.run.begin(r)
 	if v := r.admitHash(k.request.Header.PartitionHash); v.serve {
 		k.reply(wire.ErrOK, k.write(call, r))
 	} else {

@@ -28,8 +28,8 @@ type replica struct {
 	store *store
 	split splitCheck
 	env   *environment
-	// prepared is the write that a secondary has logged but applies only when it hears of the next
-	// one (docs/protocol.md, backup requests).
+	// prepared is what a secondary has logged but not applied: it applies a write when it hears of the
+	// next one (docs/protocol.md, backup requests), or later, see Cluster.LagSecondaries.
 	prepared []mutation
 	// decree is the position of the last write that the replica has, prepared or applied. The replica
 	// is complete if it is that of the partition.
@@ -113,12 +113,14 @@ func (s *splitCheck) owns(p *partition, hash uint64) bool {
 // complete tells whether the replica has every acknowledged write. The caller holds partition.mu.
 func (r *replica) complete() bool { return r.decree == r.partition.decree }
 
-// take receives a write: the primary applies it at once, a secondary applies the one before. The
-// caller holds partition.mu.
+// take receives a write: the primary applies it at once, a secondary applies those before, unless it
+// lags. The caller holds partition.mu.
 func (r *replica) take(write []mutation, decree int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.applyPrepared()
+	if len(r.prepared) >= int(r.node.cluster.secondaryLag.Load()) {
+		r.applyPrepared()
+	}
 	r.prepared = append(r.prepared, write...)
 	r.decree = decree
 	if r.role == rolePrimary {
