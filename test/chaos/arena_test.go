@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/atomic"
 
 	"github.com/bridle-kv/bridle/pkg/meta"
 	"github.com/bridle-kv/bridle/pkg/pegasus"
@@ -19,20 +20,49 @@ import (
 
 const (
 	tableName      = "temp"
-	replicaCount   = 4 // one more than a partition has replicas
+	remadeName     = "remade" // that of the table that is made anew all the time
+	replicaCount   = 4        // one more than a partition has replicas
 	mostMetas      = 5
 	mostPartitions = 16
 )
 
-// arena is a cluster with a table that is disturbed, and the clients that use it.
+// arena is a cluster with tables that are disturbed, and the clients that use it.
 type arena struct {
 	*onebox.Cluster
 	t        testing.TB
-	clients  []*pegasus.Client
-	strict   []database // for each client
-	lenient  []database
+	users    []user
+	hedging  []*pegasus.Client // those that hedge
 	findings findings
 	tally    tally
+}
+
+// user is one application, with clients for several purposes.
+type user struct {
+	handles         // of the table that stays
+	remade  handles // of the one that does not
+}
+
+// handles are ways to use one table.
+type handles struct {
+	// strict repeats no write that is in doubt, so that a write is at most one moment; lenient repeats
+	// those that come to the same; hedged, which not everybody has, is strict, but its reads may be stale.
+	strict, lenient, hedged database
+}
+
+func (h *handles) each(do func(handle *database)) {
+	for _, handle := range []*database{&h.strict, &h.lenient, &h.hedged} {
+		if *handle != nil {
+			do(handle)
+		}
+	}
+}
+
+// each does something with every handle there is.
+func (a *arena) each(do func(handle *database)) {
+	for i := range a.users {
+		a.users[i].each(do)
+		a.users[i].remade.each(do)
+	}
 }
 
 // networkOf returns nothing, which means TCP, or a network in memory.
@@ -43,7 +73,8 @@ func networkOf(seed uint64) onebox.Network {
 	return nil
 }
 
-// newArena starts a cluster and two clients, whose settings are chosen by the seed. Everything is closed when the test ends, and the cluster then reports what no correct client
+// newArena starts a cluster and two users, the first of whom hedges some reads. Clients' settings are chosen
+// by the seed. Everything is closed when the test ends, and the cluster then reports what no correct client
 // does.
 func newArena(t testing.TB, seed uint64, network onebox.Network) *arena {
 	t.Helper()
@@ -51,22 +82,42 @@ func newArena(t testing.TB, seed uint64, network onebox.Network) *arena {
 	config := onebox.Config{Replicas: replicaCount, Network: network, ElectionDelay: 50 * time.Millisecond, NotActiveDelay: 10 * time.Millisecond}
 	config.HostNames = r.IntN(3) == 0
 	a := &arena{Cluster: onebox.New(t, config), t: t}
-	a.createTable()
-	for range 2 {
-		a.strict = append(a.strict, a.open(r, pegasus.WithRetryDoubtfulWrites(false)))
-		a.lenient = append(a.lenient, a.open(r))
+	a.createTables()
+	for i := range 2 {
+		u := user{}
+		a.open(r, &u.strict, &u.remade.strict, pegasus.WithRetryDoubtfulWrites(false))
+		a.open(r, &u.lenient, &u.remade.lenient)
+		if i == 0 {
+			a.hedging = append(a.hedging, a.open(r, &u.hedged, &u.remade.hedged,
+				pegasus.WithRetryDoubtfulWrites(false), pegasus.WithHedgedReads(hedging(r))))
+		}
+		a.users = append(a.users, u)
 	}
 	return a
 }
 
-func (a *arena) createTable() {
-	_, err := a.CreateTable(tableName, onebox.TableOptions{Partitions: 4})
-	require.NoError(a.t, err)
+// hedging is with a delay that adapts itself or without, sooner than by default and with more extra load.
+func hedging(r *rand.Rand) pegasus.Hedging {
+	const soon = 5 * time.Millisecond
+	return pegasus.Hedging{Delay: []time.Duration{0, soon}[r.IntN(2)], MaxDelay: 2 * soon, MaxExtraLoad: 0.5}
 }
 
-// open returns the table of a new client. Its settings are those of an application that waits less
+func (a *arena) createTables() {
+	for _, name := range []string{tableName, remadeName} {
+		_, err := a.CreateTable(name, onebox.TableOptions{Partitions: 4})
+		require.NoError(a.t, err)
+	}
+}
+
+func (a *arena) dropTables() {
+	for _, name := range []string{tableName, remadeName} {
+		a.must(a.DropTable(name))
+	}
+}
+
+// open opens both tables with a new client. Its settings are those of an application that waits less
 // long than the defaults, as the cluster is quicker than real ones.
-func (a *arena) open(r *rand.Rand, options ...pegasus.Option) database {
+func (a *arena) open(r *rand.Rand, stays, remade *database, options ...pegasus.Option) *pegasus.Client {
 	connections := rpc.Options{
 		ConnectionsPerNode: 1 + r.IntN(3), Window: []int{0, 0, 4}[r.IntN(3)],
 		SilenceLimit:     100*time.Millisecond + upTo(r, 200*time.Millisecond),
@@ -78,10 +129,11 @@ func (a *arena) open(r *rand.Rand, options ...pegasus.Option) database {
 	client, err := pegasus.Open(a.MetaAddresses(), options...)
 	require.NoError(a.t, err)
 	a.t.Cleanup(func() { require.NoError(a.t, client.Close()) })
-	a.clients = append(a.clients, client)
-	table, err := client.OpenTable(a.t.Context(), tableName)
+	*stays, err = client.OpenTable(a.t.Context(), tableName)
 	require.NoError(a.t, err)
-	return table
+	*remade, err = client.OpenTable(a.t.Context(), remadeName)
+	require.NoError(a.t, err)
+	return client
 }
 
 // must adds an error that faults do not explain to the findings.
@@ -103,8 +155,10 @@ func (a *arena) move(partition, server int) {
 }
 
 func (a *arena) moveAll(server int) {
-	for i := range a.PartitionCount(tableName) {
-		a.move(i, server+i)
+	for _, name := range []string{tableName, remadeName} {
+		for i := range a.PartitionCount(name) {
+			_ = a.MovePrimary(name, i, (server+i)%replicaCount)
+		}
 	}
 }
 
@@ -200,10 +254,9 @@ func (a *arena) run(seed uint64, events []event, workloads ...workload) {
 
 // caller returns the caller of a number, whose chances follow from the seed.
 func (a *arena) caller(seed uint64, number int) *caller {
-	i := number % len(a.strict)
 	return &caller{
 		Rand: rand.New(rand.NewPCG(seed, uint64(1+number))), number: number,
-		strict: a.strict[i], lenient: a.lenient[i], tally: &a.tally, findings: &a.findings,
+		user: a.users[number%len(a.users)], tally: &a.tally, findings: &a.findings,
 	}
 }
 
@@ -228,20 +281,32 @@ func (a *arena) check(seed uint64, workloads []workload) {
 func (a *arena) recovers() bool {
 	ctx, cancel := context.WithTimeout(context.Background(), recovery)
 	defer cancel()
-	for i := range 4 * mostPartitions {
-		for _, table := range append(a.strict, a.lenient...) {
-			key := fmt.Appendf(nil, "recovery %d", i)
-			_, err := table.Incr(ctx, key, nil, 1)
-			if _, readErr := table.Get(ctx, key, nil); readErr != nil {
-				err = readErr
-			}
-			if err != nil {
+	var working sync.WaitGroup
+	var fails atomic.Bool
+	a.each(func(table *database) {
+		working.Go(func() {
+			if err := works(ctx, *table); err != nil {
+				fails.Store(true)
 				a.findings.add("the cluster works, but: %v", err)
-				return false
 			}
+		})
+	})
+	working.Wait()
+	return !fails.Load()
+}
+
+// works writes and reads records of all partitions.
+func works(ctx context.Context, table database) error {
+	for i := range 4 * mostPartitions {
+		key := fmt.Appendf(nil, "recovery %d", i)
+		if _, err := table.Incr(ctx, key, nil, 1); err != nil {
+			return err
+		}
+		if _, err := orAbsent(table.Get(ctx, key, nil)); err != nil { // a secondary may not know of it
+			return err
 		}
 	}
-	return true
+	return nil
 }
 
 // ends waits for a group, for so long at most.

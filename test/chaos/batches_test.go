@@ -8,29 +8,31 @@ import (
 
 // batch makes one operation on records of some of the shared rows. To the history it is one operation
 // per record, all of them in the same time, since a batch is not done in one moment.
-func (h *histories) batch(ctx context.Context, c *caller) {
+func (h *histories) batch(ctx context.Context, c *caller, on handle) {
 	var steps []step
 	kind, options := c.IntN(3), &pegasus.BatchOptions{ChunkItems: 1 + c.IntN(4)}
-	for i := range rowsAtOnce {
-		if c.IntN(2) == 0 {
-			continue
+	for i := range h.shared {
+		if c.IntN(len(h.shared)) >= 2 {
+			continue // two of them, more or less
 		}
 		hashKey := h.row(i)
 		for _, record := range some(c.Rand) {
-			steps = append(steps, step{hashKey, [...]*operation{get(record), set(record, c.fresh()), del(record)}[kind]})
-			steps[len(steps)-1].record = record
+			o := [...]*operation{get(record), set(record, c.fresh(), lifetime(c.Rand)), del(record)}[kind]
+			o.record = record
+			steps = append(steps, step{hashKey: hashKey, operation: o, stale: on.hedges && !o.write})
 		}
 	}
 	if len(steps) == 0 {
 		return
 	}
-	called := h.clock.Inc()
+	called := h.now()
 	seen, errs := [...]func(context.Context, database, []step, *pegasus.BatchOptions) ([]string, []error){
 		batchGet, batchSet, batchDel,
-	}[kind](ctx, c.strict, steps, options)
-	returned := h.clock.Inc()
+	}[kind](ctx, on, steps, options)
+	returned := h.now()
 	for i, s := range steps {
-		h.ended(c, s, called, returned, seen[i], errs[i])
+		s.called, s.returned = called, returned
+		h.ended(c, s, seen[i], errs[i])
 	}
 }
 
@@ -53,7 +55,9 @@ func batchGet(ctx context.Context, on database, steps []step, options *pegasus.B
 func batchSet(ctx context.Context, on database, steps []step, options *pegasus.BatchOptions) (seen []string, errs []error) {
 	var records []pegasus.BatchRecord
 	for _, s := range steps {
-		records = append(records, pegasus.BatchRecord{HashKey: []byte(s.hashKey), SortKey: sortKeys[s.record], Value: []byte(s.fresh)})
+		records = append(records, pegasus.BatchRecord{
+			HashKey: []byte(s.hashKey), SortKey: sortKeys[s.record], Value: []byte(s.fresh), TTL: lasting(s.ttl),
+		})
 	}
 	errs, _ = on.BatchSet(ctx, records, options)
 	return make([]string, len(steps)), errs

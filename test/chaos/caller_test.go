@@ -17,12 +17,9 @@ type caller struct {
 	*rand.Rand
 	number int
 	wrote  int // values made by fresh
-
-	// strict repeats no write that is in doubt, so that a write is at most one moment; lenient repeats
-	// those that come to the same.
-	strict, lenient database
-	tally           *tally
-	findings        *findings
+	user
+	tally    *tally
+	findings *findings
 }
 
 // workload is one thing that callers do all the time while the cluster is disturbed, and how to tell

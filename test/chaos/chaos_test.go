@@ -8,7 +8,7 @@ import (
 
 // allWorkloads are what callers do under chaos.
 func allWorkloads(a *arena) []workload {
-	return []workload{&histories{}, newCounters(), &ledger{}, populated(a)}
+	return []workload{contended(), fleeting(), newRemade(a), newCounters(), &ledger{}, populated(a)}
 }
 
 // TestChaos disturbs a cluster in every way while clients use it in every way; see the package's

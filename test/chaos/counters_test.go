@@ -36,6 +36,8 @@ func (w *counters) work(ctx context.Context, c *caller) {
 	i, increment, on := c.IntN(len(w.counters)), 1+c.Int64N(100), c.strict
 	if c.IntN(2) == 0 {
 		on = c.lenient // which must not repeat it either
+	} else if c.hedged != nil {
+		on = c.hedged // of which only reads may be stale
 	}
 	sum, err := on.Incr(ctx, w.hashKey(i), nil, increment)
 	switch c.ended(err) {

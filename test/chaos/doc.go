@@ -4,13 +4,16 @@
 // # What happens
 //
 // A seed gives a schedule of faults: servers are killed, restarted, paused and cut off; requests and
-// answers are delayed, dropped, repeated and corrupted; primaries move, partitions lose them and are
-// split; meta leaders change and meta servers come; the table is throttled, reconfigured, its disks
-// are full. Several faults are in force at a time. The network is TCP for some seeds and in memory for
-// others, and the clients' settings differ. See faults_test.go for the list.
+// answers are delayed, dropped, repeated and corrupted; primaries are slow, move, partitions lose them and
+// are split; secondaries lag; meta leaders change and meta servers come; the table is throttled,
+// reconfigured, its disks are full. Several faults are in force at a time. The network is TCP for some
+// seeds and in memory for others, and the clients' settings differ. See faults_test.go for the list.
 //
-// Callers, on two clients with two handles each, do all of the following all the time, some with
-// contexts that outlast a failover and some with contexts that do not.
+// Besides the table that stays there is one that is dropped and made anew under its name several times a
+// second, with another number of partitions each time.
+//
+// Callers, as two users with two clients each, of whom one has a third that hedges reads, do all of the
+// following all the time, some with contexts that outlast a failover and some with contexts that do not.
 //
 // # What is checked
 //
@@ -18,6 +21,19 @@
 //     a hash key must be explained by changes that take one moment each, somewhere between call and
 //     return (linearizability, checked by porcupine). A write in doubt may take effect at any time after
 //     its call, or never; one that was reported as not carried out, never.
+//   - Hedged reads, of the same histories: what they see must be explained by the records as they were at
+//     any time before the read returned, all records of one read at the same time. So it was written, and is
+//     not of a write that was reported as not carried out, nor of a table that was dropped. What the same
+//     client does with conditions and counters gets no such allowance, nor do reads of clients that do not
+//     hedge.
+//   - Expiry: half of the writes of the histories have a TTL of a second or two. From the second that this
+//     comes to there must be no record, to readers, conditions and counters alike, and before it there must
+//     be one; TTL must tell what is left. A client counts from the last full second of its clock when it is
+//     called, which may be one of two if a second begins meanwhile: either will do.
+//   - A table made anew: to the history of each row a drop is an operation that deletes it. What was
+//     acknowledged before the drop is gone and counters begin again; operations that overlap with the drop
+//     may come before it or after. A write in doubt that ended before a drop was begun has no effect after it:
+//     it was sent to partitions that are no more.
 //   - Counters: the total is what was acknowledged, plus at most what is in doubt, and no sum was told twice.
 //   - Ledger: what was acknowledged is there at any later time, whole; what was deleted, or reported as not
 //     carried out, is not.
@@ -30,7 +46,9 @@
 // repeating one that is in doubt makes two moments of it. The repeating handles write to records that nobody
 // else writes.
 //
-// TestChecksFindLies puts clients with defects in between, to show that each check finds what it is for.
+// TestChecksFindLies puts clients with defects in between, or a cluster that does not do as it says, to
+// show that each check finds what it is for. TestHistoriesNeed shows that what the histories make allowance for
+// happens in them, and TestReadsAreHedged that secondaries answer.
 //
 // # Running it
 //

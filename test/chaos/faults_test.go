@@ -59,6 +59,7 @@ var faults = []fault{
 	// Requests: delayed, lost, corrupted. The limits keep the number of writes in doubt within what
 	// can be explained.
 	{"delay", spell, 3, inject(onebox.Fault{Delay: 5 * time.Millisecond})},
+	{"slow primaries", spell, 4, inject(onebox.Fault{Match: slowRead, Delay: 40 * time.Millisecond})},
 	{"delay long", moment, 2, inject(onebox.Fault{Delay: 150 * time.Millisecond, Times: 30})},
 	{"drop requests", moment, 2, inject(onebox.Fault{DropRequest: true, Times: 20})},
 	{"drop replies", moment, 3, inject(onebox.Fault{DropReply: true, Times: 20})},
@@ -82,6 +83,10 @@ var faults = []fault{
 	{"move all primaries", 0, 2, func(a *arena, e *event) func() { a.moveAll(e.node); return nil }},
 	{"no primary", spell, 2, clearPrimary},
 	{"remove replica", spell, 2, removeReplica},
+	{"secondaries lag", spell, 3, func(a *arena, _ *event) func() {
+		a.LagSecondaries(50)
+		return func() { a.LagSecondaries(0) }
+	}},
 	{"split", spell, 5, split},
 	{"cancel split", moment, 1, cancelSplit},
 
@@ -97,6 +102,11 @@ var faults = []fault{
 		a.LimitIterations(2)
 		return func() { a.LimitIterations(0) }
 	}},
+}
+
+// slowRead selects the reads that clients send to primaries.
+func slowRead(r *onebox.Request) bool {
+	return !r.Header.Backup && onebox.OnMethod(wire.Get, wire.TTL, wire.MultiGet, wire.BatchGet, wire.SortKeyCount)(r)
 }
 
 func cutOff(n *onebox.Node)    { n.Blackhole(true) }

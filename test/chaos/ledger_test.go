@@ -125,9 +125,13 @@ func (l *ledger) look(ctx context.Context, c *caller) {
 	defer cancel()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	got, err := e.read(ctx, c.lenient)
+	on, stale := c.lenient, false
+	if c.hedged != nil && c.IntN(2) == 0 {
+		on, stale = c.hedged, true
+	}
+	got, err := e.read(ctx, on)
 	if c.ended(err) == took && err == nil {
-		e.judge(c, got)
+		e.judge(c, got, stale)
 	}
 }
 
@@ -143,20 +147,21 @@ func (e *entry) read(ctx context.Context, on database) ([]pegasus.Record, error)
 	return result.Records, nil
 }
 
-// judge compares what was read with what may be there: all of the entry, or nothing.
-func (e *entry) judge(c *caller, got []pegasus.Record) {
+// judge compares what was read with what may be there: all of the entry, or nothing. A stale read may not
+// know yet that it was written, or deleted.
+func (e *entry) judge(c *caller, got []pegasus.Record, stale bool) {
 	whole := slices.EqualFunc(got, e.records, func(a, b pegasus.Record) bool {
 		return showRecords([]pegasus.Record{a}) == showRecords([]pegasus.Record{b})
 	})
 	switch {
-	case len(got) == 0 && e.written == took && e.deleted == tookNot:
+	case len(got) == 0 && e.written == took && e.deleted == tookNot && !stale:
 		c.findings.add("ledger: %s was acknowledged and is lost", e.hashKey)
 	case len(got) == 0:
 	case !whole:
 		c.findings.add("ledger: %s is %s instead of %s", e.hashKey, showRecords(got), showRecords(e.records))
 	case e.written == tookNot:
 		c.findings.add("ledger: %s was not written, says the client, but is there", e.hashKey)
-	case e.deleted == took && e.written == took:
+	case e.deleted == took && e.written == took && !stale:
 		c.findings.add("ledger: %s was deleted but is there", e.hashKey)
 	}
 }
@@ -168,6 +173,6 @@ func (l *ledger) check(ctx context.Context, c *caller) {
 			c.findings.add("ledger: the cluster works, but: %v", err)
 			return
 		}
-		e.judge(c, got)
+		e.judge(c, got, false)
 	}
 }

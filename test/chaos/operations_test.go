@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/bridle-kv/bridle/pkg/pegasus"
 )
@@ -30,7 +31,7 @@ func get(i int) *operation {
 		perform: func(ctx context.Context, on database, hashKey []byte) (string, error) {
 			return orAbsent(on.Get(ctx, hashKey, sortKeys[i]))
 		},
-		model: func(s row) (row, string) { return s, s[i] },
+		model: func(s row, _ times) (row, string) { return s, s[i].value },
 	}
 }
 
@@ -42,7 +43,7 @@ func existsOne(r *rand.Rand, _ string) *operation {
 			exists, err := on.Exist(ctx, hashKey, sortKeys[i])
 			return strconv.FormatBool(exists), err
 		},
-		model: func(s row) (row, string) { return s, strconv.FormatBool(s[i] != absent) },
+		model: func(s row, _ times) (row, string) { return s, strconv.FormatBool(s[i].exists()) },
 	}
 }
 
@@ -51,17 +52,24 @@ func ttlOne(r *rand.Rand, _ string) *operation {
 	return &operation{
 		name: "ttl " + string(sortKeys[i]),
 		perform: func(ctx context.Context, on database, hashKey []byte) (string, error) {
-			_, expires, err := on.TTL(ctx, hashKey, sortKeys[i])
-			if errors.Is(err, pegasus.ErrNotFound) {
+			left, expires, err := on.TTL(ctx, hashKey, sortKeys[i])
+			switch {
+			case errors.Is(err, pegasus.ErrNotFound):
 				return "not found", nil
+			case err == nil && !expires:
+				return "stays", nil
 			}
-			return fmt.Sprint("expires ", expires), err
+			return fmt.Sprint("expires in ", left), err
 		},
-		model: func(s row) (row, string) {
-			if s[i] == absent {
+		model: func(s row, at times) (row, string) {
+			switch r := s[i]; {
+			case !r.exists():
 				return s, "not found"
+			case r.expires == 0:
+				return s, "stays"
+			default:
+				return s, fmt.Sprint("expires in ", lasting(r.expires-at.now))
 			}
-			return s, "expires false"
 		},
 	}
 }
@@ -73,14 +81,14 @@ func countAll(*rand.Rand, string) *operation {
 			count, err := on.SortKeyCount(ctx, hashKey)
 			return strconv.FormatInt(count, 10), err
 		},
-		model: func(s row) (row, string) { return s, strconv.Itoa(len(s.present())) },
+		model: func(s row, _ times) (row, string) { return s, strconv.Itoa(len(s.present())) },
 	}
 }
 
 // present returns the indexes of the records that exist.
 func (s row) present() (indexes []int) {
-	for i, value := range s {
-		if value != absent {
+	for i := range s {
+		if s[i].exists() {
 			indexes = append(indexes, i)
 		}
 	}
@@ -91,8 +99,8 @@ func (s row) present() (indexes []int) {
 func (s row) show(indexes []int) string {
 	var text strings.Builder
 	for _, i := range indexes {
-		if s[i] != absent {
-			fmt.Fprintf(&text, "%s=%s ", sortKeys[i], s[i])
+		if s[i].exists() {
+			fmt.Fprintf(&text, "%s=%s ", sortKeys[i], s[i].value)
 		}
 	}
 	return text.String()
@@ -139,7 +147,7 @@ func getSome(r *rand.Rand, _ string) *operation {
 			}
 			return showRecords(result.Records), nil
 		},
-		model: func(s row) (row, string) { return s, s.show(indexes) },
+		model: func(s row, _ times) (row, string) { return s, s.show(indexes) },
 	}
 }
 
@@ -157,7 +165,7 @@ func getAll(r *rand.Rand, _ string) *operation {
 			}
 			return showRecords(result.Records), nil
 		},
-		model: func(s row) (row, string) { return s, s.show(s.present()) },
+		model: func(s row, _ times) (row, string) { return s, s.show(s.present()) },
 	}
 }
 
@@ -171,25 +179,32 @@ func listAll(*rand.Rand, string) *operation {
 			}
 			return fmt.Sprintf("%s", keys), err
 		},
-		model: func(s row) (row, string) { return s, fmt.Sprintf("%s", keysOf(s.present())) },
+		model: func(s row, _ times) (row, string) { return s, fmt.Sprintf("%s", keysOf(s.present())) },
 	}
 }
 
-func setOne(r *rand.Rand, fresh string) *operation { return set(r.IntN(plainRecords), fresh) }
+// lifetime returns how many seconds what a write writes has to live: for ever, as often as not.
+func lifetime(r *rand.Rand) int64 { return max(r.Int64N(4)-1, 0) }
 
-func set(i int, fresh string) *operation {
+func lasting(seconds int64) time.Duration { return time.Duration(seconds) * time.Second }
+
+func setOne(r *rand.Rand, fresh string) *operation {
+	return set(r.IntN(plainRecords), fresh, lifetime(r))
+}
+
+func set(i int, fresh string, ttl int64) *operation {
 	return &operation{
-		name: fmt.Sprintf("set %s=%s", sortKeys[i], fresh), write: true, fresh: fresh,
+		name: fmt.Sprintf("set %s=%s", sortKeys[i], fresh), write: true, fresh: fresh, ttl: ttl,
 		perform: func(ctx context.Context, on database, hashKey []byte) (string, error) {
-			return "", on.Set(ctx, hashKey, sortKeys[i], []byte(fresh))
+			return "", on.Set(ctx, hashKey, sortKeys[i], []byte(fresh), pegasus.WithTTL(lasting(ttl)))
 		},
-		model: func(s row) (row, string) { return s.with(i, fresh), "" },
+		model: func(s row, at times) (row, string) { return s.with(i, fresh, at), "" },
 	}
 }
 
-// with returns the row with another value of a record.
-func (s row) with(i int, value string) row {
-	s[i] = value
+// with returns the row with a record written anew.
+func (s row) with(i int, value string, at times) row {
+	s[i] = record{value, at.expires}
 	return s
 }
 
@@ -201,24 +216,32 @@ func del(i int) *operation {
 		perform: func(ctx context.Context, on database, hashKey []byte) (string, error) {
 			return "", on.Del(ctx, hashKey, sortKeys[i])
 		},
-		model: func(s row) (row, string) { return s.with(i, absent), "" },
+		model: func(s row, _ times) (row, string) { return s.without(i), "" },
 	}
 }
 
+// without returns the row without some records.
+func (s row) without(indexes ...int) row {
+	for _, i := range indexes {
+		s[i] = record{}
+	}
+	return s
+}
+
 func setSome(r *rand.Rand, fresh string) *operation {
-	indexes := some(r)
+	indexes, ttl := some(r), lifetime(r)
 	var records []pegasus.Record
 	for _, i := range indexes {
 		records = append(records, pegasus.Record{SortKey: sortKeys[i], Value: []byte(fresh)})
 	}
 	return &operation{
-		name: fmt.Sprintf("multi set %s=%s", keysOf(indexes), fresh), write: true, fresh: fresh,
+		name: fmt.Sprintf("multi set %s=%s", keysOf(indexes), fresh), write: true, fresh: fresh, ttl: ttl,
 		perform: func(ctx context.Context, on database, hashKey []byte) (string, error) {
-			return "", on.MultiSet(ctx, hashKey, records)
+			return "", on.MultiSet(ctx, hashKey, records, pegasus.WithTTL(lasting(ttl)))
 		},
-		model: func(s row) (row, string) {
+		model: func(s row, at times) (row, string) {
 			for _, i := range indexes {
-				s[i] = fresh
+				s = s.with(i, fresh, at)
 			}
 			return s, ""
 		},
@@ -233,44 +256,52 @@ func delSome(r *rand.Rand, _ string) *operation {
 			count, err := on.MultiDel(ctx, hashKey, keysOf(indexes))
 			return strconv.FormatInt(count, 10), err
 		},
-		model: func(s row) (row, string) {
-			for _, i := range indexes {
-				s[i] = absent
-			}
-			return s, strconv.Itoa(len(indexes))
+		model: func(s row, _ times) (row, string) {
+			return s.without(indexes...), strconv.Itoa(len(indexes))
 		},
 	}
 }
 
+// incrOne keeps, sets or removes the time that the counter has to live.
 func incrOne(r *rand.Rand, _ string) *operation {
-	increment := 1 + r.Int64N(9)
+	increment, ttl, keeps := 1+r.Int64N(9), lifetime(r), r.IntN(2) == 0
+	var option pegasus.IncrOption = pegasus.WithoutTTL()
+	switch {
+	case keeps:
+		ttl, option = 0, nil
+	case ttl > 0:
+		option = pegasus.WithTTL(lasting(ttl))
+	}
 	return &operation{
-		name: fmt.Sprint("incr by ", increment), write: true,
+		name: fmt.Sprintf("incr by %d, keeping its TTL %t", increment, keeps), write: true, ttl: ttl,
 		perform: func(ctx context.Context, on database, hashKey []byte) (string, error) {
-			sum, err := on.Incr(ctx, hashKey, sortKeys[counter], increment)
+			sum, err := on.Incr(ctx, hashKey, sortKeys[counter], increment, option)
 			return strconv.FormatInt(sum, 10), err
 		},
-		model: func(s row) (row, string) {
-			before, _ := strconv.ParseInt(s[counter], 10, 64) // 0 for one that does not exist
-			s[counter] = strconv.FormatInt(before+increment, 10)
-			return s, s[counter]
+		model: func(s row, at times) (row, string) {
+			if keeps {
+				at.expires = s[counter].expires
+			}
+			before, _ := strconv.ParseInt(s[counter].value, 10, 64) // 0 for one that does not exist
+			sum := strconv.FormatInt(before+increment, 10)
+			return s.with(counter, sum, at), sum
 		},
 	}
 }
 
 // exchangeOne wants the record not to exist, or to have a value that some operation left lately.
 func exchangeOne(r *rand.Rand, fresh string) *operation {
-	i, expected := r.IntN(plainRecords), guess(r, fresh)
+	i, expected, ttl := r.IntN(plainRecords), guess(r, fresh), lifetime(r)
 	return &operation{
-		name: fmt.Sprintf("compare exchange %s %s=%s", expected, sortKeys[i], fresh), write: true, fresh: fresh,
+		name: fmt.Sprintf("compare exchange %s %s=%s", expected, sortKeys[i], fresh), write: true, fresh: fresh, ttl: ttl,
 		perform: func(ctx context.Context, on database, hashKey []byte) (string, error) {
-			swapped, actual, err := on.CompareExchange(ctx, hashKey, sortKeys[i], expected, []byte(fresh))
+			swapped, actual, err := on.CompareExchange(ctx, hashKey, sortKeys[i], expected, []byte(fresh), pegasus.WithTTL(lasting(ttl)))
 			return fmt.Sprintf("%t %s", swapped, actual), err
 		},
-		model: func(s row) (row, string) {
-			before := s[i]
+		model: func(s row, at times) (row, string) {
+			before := s[i].value
 			if before == string(expected) {
-				s[i] = fresh
+				s = s.with(i, fresh, at)
 			}
 			return s, fmt.Sprintf("%t %s", before == string(expected), before)
 		},
@@ -287,51 +318,58 @@ func guess(r *rand.Rand, fresh string) []byte {
 }
 
 func checkAndSetOne(r *rand.Rand, fresh string) *operation {
-	i, j, kind := r.IntN(len(row{})), r.IntN(plainRecords), pegasus.CheckExist
+	i, j, kind, ttl := r.IntN(len(row{})), r.IntN(plainRecords), pegasus.CheckExist, lifetime(r)
 	if r.IntN(2) == 0 {
 		kind = pegasus.CheckNotExist
 	}
 	check := pegasus.Check{SortKey: sortKeys[i], Type: kind}
 	return &operation{
-		name: fmt.Sprintf("check %s %d and set %s=%s", sortKeys[i], kind, sortKeys[j], fresh), write: true, fresh: fresh,
+		name: fmt.Sprintf("check %s %d and set %s=%s", sortKeys[i], kind, sortKeys[j], fresh), write: true, fresh: fresh, ttl: ttl,
 		perform: func(ctx context.Context, on database, hashKey []byte) (string, error) {
-			result, err := on.CheckAndSet(ctx, hashKey, check, sortKeys[j], []byte(fresh), &pegasus.CheckOptions{ReturnValue: true})
+			result, err := on.CheckAndSet(ctx, hashKey, check, sortKeys[j], []byte(fresh),
+				&pegasus.CheckOptions{ReturnValue: true, TTL: lasting(ttl)})
 			return fmt.Sprintf("%t %s", result.Passed, result.Value), err
 		},
-		model: func(s row) (row, string) {
+		model: func(s row, at times) (row, string) {
 			checked := s[i]
-			passed := (checked != absent) == (kind == pegasus.CheckExist)
+			passed := checked.exists() == (kind == pegasus.CheckExist)
 			if passed {
-				s[j] = fresh
+				s = s.with(j, fresh, at)
 			}
-			return s, fmt.Sprintf("%t %s", passed, checked)
+			return s, fmt.Sprintf("%t %s", passed, checked.value)
 		},
 	}
 }
 
 // checkAndMutateSome moves the existence of one record to others.
 func checkAndMutateSome(r *rand.Rand, fresh string) *operation {
-	i, indexes := r.IntN(plainRecords), some(r)
+	i, indexes, ttl := r.IntN(plainRecords), some(r), lifetime(r)
 	mutations := []pegasus.Mutation{{SortKey: sortKeys[i], Delete: true}}
 	for _, j := range indexes {
-		mutations = append(mutations, pegasus.Mutation{SortKey: sortKeys[j], Value: []byte(fresh)})
+		mutations = append(mutations, pegasus.Mutation{SortKey: sortKeys[j], Value: []byte(fresh), TTL: lasting(ttl)})
 	}
 	return &operation{
-		name: fmt.Sprintf("check %s and mutate %s=%s", sortKeys[i], keysOf(indexes), fresh), write: true, fresh: fresh,
+		name: fmt.Sprintf("check %s and mutate %s=%s", sortKeys[i], keysOf(indexes), fresh), write: true, fresh: fresh, ttl: ttl,
 		perform: func(ctx context.Context, on database, hashKey []byte) (string, error) {
 			check := pegasus.Check{SortKey: sortKeys[i], Type: pegasus.CheckExist}
 			result, err := on.CheckAndMutate(ctx, hashKey, check, mutations, nil)
 			return strconv.FormatBool(result.Passed), err
 		},
-		model: func(s row) (row, string) {
-			if s[i] == absent {
+		model: func(s row, at times) (row, string) {
+			if !s[i].exists() {
 				return s, "false"
 			}
-			s[i] = absent
+			s = s.without(i)
 			for _, j := range indexes {
-				s[j] = fresh
+				s = s.with(j, fresh, at)
 			}
 			return s, "true"
 		},
 	}
+}
+
+// dropAll is what becomes of a row when its table is dropped. Nobody performs it.
+var dropAll = &operation{
+	name: "drop", write: true, drops: true,
+	model: func(row, times) (row, string) { return row{}, "" },
 }

@@ -43,8 +43,8 @@ func soak(a *arena, length, round time.Duration) (all []*series, at []time.Durat
 		if found := a.findings.all(); len(found) > 0 {
 			a.t.Fatalf("seed %d, after %v: %v", seed, time.Since(began), found)
 		}
-		a.must(a.DropTable(tableName))
-		a.createTable()
+		a.dropTables()
+		a.createTables()
 		runtime.GC()
 		for i, value := range []float64{memoryInUse(), float64(runtime.NumGoroutine()), descriptors()} {
 			all[i].values = append(all[i].values, value)
