@@ -242,6 +242,26 @@ func TestDeathWhileTheReaderHasTheCall(t *testing.T) {
 	})
 }
 
+// The reader may have answers in hand when the connection dies. They are late: calls were waiting for them.
+func TestAnswersBehindTheDeathAreLate(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, Options{})
+		p := r.connect()
+		c := r.start("key")
+		a := p.mustNext()
+		conn := r.conn()
+		conn.die(errBroken)
+		c.requireFailed(t, StageAwaiting, retry.InDoubt, errBroken)
+		synctest.Wait() // nobody else reads any more
+		conn.reader.arrivals[0].response.Sequence = a.sequence
+		conn.reader.match(1)
+		conn.mu.Lock()
+		defer conn.mu.Unlock()
+		require.EqualValues(t, 1, conn.stats.late)
+		require.Zero(t, conn.stats.unexpected)
+	})
+}
+
 // A stream may be closed by the client's user behind our back.
 func TestDeathByForeignClose(t *testing.T) {
 	bubble(t, func(t *testing.T) {

@@ -139,7 +139,7 @@ func (r *reader) match(count int) {
 		switch {
 		case a.call != nil:
 			c.returning.Inc()
-		case late:
+		case late, c.cause != nil: // dead, it no longer knows who was waiting
 			c.stats.late++
 		case !c.answersOneway(a.response.Sequence):
 			c.stats.unexpected++

@@ -62,7 +62,7 @@ type NodeStats struct {
 	SentBytes, ReceivedBytes uint64
 	// Flushes counts write calls to the system; Sent divided by it is how well requests coalesce.
 	Flushes uint64
-	// Late counts answers that came after their call was given up.
+	// Late counts answers that came after their call was given up, or lost with its connection.
 	Late uint64
 	// Unexpected counts answers that no call was ever waiting for.
 	Unexpected uint64
