@@ -274,7 +274,7 @@ func TestMutatedRouting(t *testing.T) {
 				b.table = nil
 			}
 			b.suffer(l)
-			if m.swallows() || m.closes {
+			if m.closes {
 				l.hangUp()
 			}
 			b.recover(l)

@@ -18,23 +18,6 @@ type mutant struct {
 	chunk      int  // the frame comes in pieces of so many bytes, 0: in one
 }
 
-// swallows tells whether the client may take what comes behind the frame for a part of it, because its
-// length announces more than was sent and no more than is allowed. Bytes come all the time then, so that
-// nothing shows that no answer ever does, until as many have come or the connection ends.
-func (m *mutant) swallows() bool {
-	for rest := m.frame; len(rest) >= 4; {
-		length := int(binary.BigEndian.Uint32(rest))
-		if length > maxResponse {
-			return false
-		}
-		if length > len(rest) {
-			return !m.closes
-		}
-		rest = rest[max(length, 4):]
-	}
-	return !m.closes
-}
-
 // mutators make mutants of recorded responses.
 var mutators = map[string]func(r *rand.Rand, of *recording, all []*recording) mutant{
 	"bits flipped":         bitsFlipped,
