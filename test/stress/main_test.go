@@ -20,7 +20,7 @@ import (
 var (
 	callerCount = flag.Int("callers", 4000, "callers at a time")
 	tableCount  = flag.Int("tables", 300, "tables open at a time")
-	roundCount  = flag.Int("rounds", 4000, "rounds of the three-way race")
+	raceCount   = flag.Int("races", 100_000, "three-way races")
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -1,13 +1,16 @@
 package stress
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
-	"fmt"
+	"math/rand/v2"
 	"net"
+	"runtime"
 	"sync"
+	"syscall"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/atomic"
@@ -18,205 +21,311 @@ import (
 	"github.com/bridle-kv/bridle/test/memnet"
 )
 
-// lanes is how many races go on at a time, each with a server of its own.
-const lanes = 4
+const (
+	// lanes is how many connections are raced for at a time.
+	lanes = 4
+	// batch is how many calls one death races with. The answers to two batches fit into a connection.
+	batch = 256
+	// raceAddress is where the server of each lane listens, on a network of its own.
+	raceAddress = "10.0.0.1:34801"
+)
 
-// lane is a server and a client's node for it.
-type lane struct {
+// end is how a call ended: which of the three came first.
+type end int
+
+const (
+	answered end = iota
+	cancelled
+	lost
+	wrong // in no way in which it may
+	ends
+)
+
+// deaths are ways for a connection to die. They differ in who takes the calls from those who would answer
+// or cancel them.
+var deaths = []struct {
+	foundBy string
+	kill    func(*trial)
+}{
+	{"the reader", func(r *trial) { r.network.Reset(raceAddress) }},
+	{"the writer", func(r *trial) { // or the reader: they race as well
+		r.network.Reset(raceAddress)
+		_ = r.node.Send(&rpc.Request{Method: wire.ClearScanner, Arguments: wire.Int64(1)}) // it may be too late
+	}},
+	{"Close", func(r *trial) { r.closing.Go(r.close) }},
+}
+
+// tally counts, over all lanes.
+type tally struct {
+	calls atomic.Int64 // each has its number for a key
+	races atomic.Int64
+
+	mu      sync.Mutex
+	winners [][ends]int64 // of races, by death
+}
+
+// TestThreeWayRace has answer, cancellation and death of the connection compete for calls.
+func TestThreeWayRace(t *testing.T) {
+	before := measure()
+	all := tally{winners: make([][ends]int64, len(deaths))}
+	var racing sync.WaitGroup
+	for range lanes {
+		racing.Go(func() { runLane(t, &all) })
+	}
+	racing.Wait()
+	t.Logf("%d races of %d calls", all.races.Load(), all.calls.Load())
+	for i, won := range all.winners {
+		t.Logf("death found by %s: %d answered, %d cancelled, %d lost", deaths[i].foundBy, won[answered], won[cancelled], won[lost])
+		for _, count := range won[:wrong] {
+			require.Positive(t, count, "one of the three never wins, so it was no race")
+		}
+	}
+	require.GreaterOrEqual(t, all.races.Load(), int64(*raceCount), "too few of the calls were raced for")
+	before.back(t)
+}
+
+// runLane has one connection after the other die, until there have been enough races.
+func runLane(t *testing.T, all *tally) {
+	network := memnet.New()
+	listener, err := network.Listen(raceAddress)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	s := &racedServer{t: t, listener: listener, came: make(chan requests, 1)}
+	s.serving.Go(s.accept)
+	mostCalls := 100 * (int64(*raceCount) + lanes*batch)
+	for number := 0; all.races.Load() < int64(*raceCount) && all.calls.Load() < mostCalls && !t.Failed(); number++ {
+		death := number % len(deaths)
+		newTrial(t, network, s, all).run(death)
+	}
+	_ = listener.Close()
+	s.serving.Wait()
+}
+
+// trial is one connection, from its dial to its death.
+type trial struct {
 	t       *testing.T
 	network *memnet.Network
-	address string
+	server  *racedServer
+	pool    *rpc.Pool
 	node    *rpc.Node
-	ends    *endings
-
-	requests chan request // those that came and are for the test to answer
+	all     *tally
+	closing sync.WaitGroup
+	ended   [ends]int64 // calls
 }
 
-// request is one that came, and how to answer it.
-type request struct {
-	conn     net.Conn
-	sequence int32
-	key      string
+func newTrial(t *testing.T, network *memnet.Network, server *racedServer, all *tally) *trial {
+	pool, err := rpc.NewPool(rpc.Options{
+		// Twice the batch leaves room for the request that finds out that the connection is dead.
+		Dial: network.DialContext, Window: 2 * batch,
+		// A machine that has much else to do must not be taken for a dead server.
+		DialTimeout: patience, SilenceLimit: patience, ReadSilenceLimit: patience,
+	})
+	if err != nil {
+		panic(err) // the options never change
+	}
+	return &trial{t: t, network: network, server: server, pool: pool, node: pool.Node(raceAddress), all: all}
 }
 
-func (r *request) answer() {
-	_, _ = r.conn.Write(wire.AppendResponse(nil, wire.ErrOK, wire.Get, r.sequence, &wire.GetResponse{Value: []byte("value of " + r.key)}))
-}
-
-// endings counts how the calls ended.
-type endings struct{ answered, cancelled, lost atomic.Int64 }
-
-// serve accepts connections and hands every Get to the test.
-func (l *lane) serve(listener net.Listener, serving *sync.WaitGroup) {
-	for {
-		conn, err := listener.Accept()
-		if err != nil {
-			return
-		}
-		serving.Go(func() { l.read(conn) })
+// run makes two batches of calls. The first ends by answers and cancellations, so that answers come late
+// and the second one gets the slots of the first; it ends by the death as well.
+func (r *trial) run(death int) {
+	if rand.IntN(4) == 0 {
+		r.wave(nil)
+	}
+	won := r.wave(func() { deaths[death].kill(r) })
+	r.closing.Wait()
+	r.close()
+	r.check()
+	r.all.mu.Lock()
+	defer r.all.mu.Unlock()
+	for how, count := range won {
+		r.all.winners[death][how] += count
+		r.all.races.Add(count)
 	}
 }
 
-func (l *lane) read(conn net.Conn) {
-	defer conn.Close()
-	var in []byte
-	buffer := make([]byte, 4096)
-	for {
-		n, err := conn.Read(buffer)
-		if err != nil {
-			return
+// close returns when no goroutine of the client is left.
+func (r *trial) close() {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := r.pool.Close(ctx); err != nil {
+		r.t.Errorf("goroutines are left: %v", err)
+	}
+}
+
+// check compares what the node has counted with what its callers were told.
+func (r *trial) check() {
+	stats := r.node.Stats()
+	if stats.InFlight != 0 || stats.Waiting != 0 || stats.Connections != 0 || r.network.Open(raceAddress) != 0 {
+		r.t.Errorf("something is left: %+v", stats)
+	}
+	if stats.Dials != 1 || stats.Unexpected != 0 || stats.Abandoned != uint64(r.ended[cancelled]) ||
+		stats.Received != uint64(r.ended[answered])+stats.Late {
+		r.t.Errorf("%d calls answered, %d cancelled, %d lost; the node says: %+v",
+			r.ended[answered], r.ended[cancelled], r.ended[lost], stats)
+	}
+}
+
+// wave makes a batch of calls. When all requests have come and all answers are on their way, these arrive, the
+// calls are cancelled and the connection dies, unless death is nil, at the same time. It returns how the
+// races ended: they are the calls that were not over yet when the last of the three was set off.
+func (r *trial) wave(death func()) (won [ends]int64) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	var setOff atomic.Int32
+	var calling sync.WaitGroup
+	calls := make([]racedCall, batch)
+	for i := range calls {
+		calling.Go(func() { calls[i].do(ctx, r, &setOff) })
+	}
+	select {
+	case came := <-r.server.came:
+		r.network.Blackhole(raceAddress, true)
+		r.network.SetChunk(raceAddress, 1+rand.IntN(len(came.answers)))
+		_, _ = came.conn.Write(came.answers)
+		atOnce(&setOff, func() { r.network.Blackhole(raceAddress, false) }, cancel, death)
+	case <-ctx.Done():
+		r.t.Error("the requests do not arrive")
+	}
+	calling.Wait()
+	r.network.SetChunk(raceAddress, 0)
+	for i := range calls {
+		r.ended[calls[i].end]++
+		if calls[i].raced {
+			won[calls[i].end]++
 		}
-		in = append(in, buffer[:n]...)
-		for {
-			var came wire.Request
-			size, err := wire.ParseRequest(in, &came)
-			if err != nil {
-				l.t.Error(err)
-				return
+	}
+	return won
+}
+
+// atOnce does all that is not nil, one right after the other in any order, and counts. What is set off thereby goes on
+// in other goroutines: the reader's, the callers', and those that take the connection down. Some of the time they are
+// given a lead.
+func atOnce(setOff *atomic.Int32, actions ...func()) {
+	rand.Shuffle(len(actions), func(i, j int) { actions[i], actions[j] = actions[j], actions[i] })
+	for _, do := range actions {
+		if do != nil {
+			setOff.Inc()
+			do()
+			if rand.IntN(3) == 0 {
+				runtime.Gosched()
 			}
-			if size == 0 {
-				break
-			}
-			var key wire.Blob
-			if string(came.Name) == wire.Get.Name() && wire.DecodeArguments(new(wire.Reader), came.Arguments, &key) == nil {
-				l.requests <- request{conn, came.Sequence, string(key)}
-			}
-			in = in[size:]
 		}
 	}
 }
 
-// call is one call of a lane. Its result must be nobody's but the caller's once the call has returned:
-// the race detector sees who writes it later.
-type call struct {
+// racedCall is one call. The value must be nobody's but the caller's once the call has returned: the race
+// detector sees who writes it later.
+type racedCall struct {
 	rpc.Request
+	key   wire.Blob
 	value []byte
+	end   end
+	raced bool
 }
 
 // Decode implements wire.Result.
-func (c *call) Decode(r *wire.Reader) {
+func (c *racedCall) Decode(r *wire.Reader) {
 	var response wire.GetResponse
 	response.Decode(r)
 	c.value = append(c.value[:0], response.Value...)
 }
 
-func (l *lane) call(ctx context.Context, key string) error {
-	c := &call{}
-	argument := wire.Blob(key)
+func (c *racedCall) do(ctx context.Context, r *trial, setOff *atomic.Int32) {
+	c.key = binary.BigEndian.AppendUint64(nil, uint64(r.all.calls.Inc()))
 	c.Request = rpc.Request{
 		Method: wire.Get, Header: wire.Header{GPID: wire.GPID{AppID: 1}, TimeoutMillis: 1000},
-		Arguments: &argument, Result: c,
+		Arguments: &c.key, Result: c,
 	}
-	err := l.node.Call(ctx, &c.Request)
-	if err == nil && string(c.value) != "value of "+key {
-		l.t.Errorf("%q got %q", key, c.value)
+	err := r.node.Call(ctx, &c.Request)
+	c.raced = setOff.Load() == 3
+	c.end = c.judge(err)
+	if c.end == wrong {
+		r.t.Errorf("%x got %x and %v", c.key, c.value, err)
 	}
 	c.value = append(c.value[:0], "the caller's again"...)
-	return err
 }
 
-// arrive calls until the request is on its way: a connection that died in the round before may not
-// have been noticed yet, and then the node may not be dialled at once.
-func (l *lane) arrive(ctx context.Context, key string) error {
-	for {
-		err := l.call(ctx, key)
-		var failure *rpc.CallError
-		if !errors.As(err, &failure) || failure.Outcome != retry.NotSent || ctx.Err() != nil {
-			return err
-		}
-		var connect *rpc.ConnectError
-		if errors.As(err, &connect) {
-			time.Sleep(connect.RetryIn)
-		}
-	}
-}
-
-// round has those of answer, cancellation and death that the bits say happen at once.
-func (l *lane) round(number int) {
-	key := fmt.Sprint("round ", number)
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	ended := make(chan error, 1)
-	go func() { ended <- l.arrive(ctx, key) }()
-	var came request
-	select {
-	case came = <-l.requests:
-	case err := <-ended: // on the connection that died before
-		l.judge(err)
-		return
-	}
-	if came.key != key {
-		l.t.Errorf("%q was sent instead of %q", came.key, key)
-	}
-	start := make(chan struct{})
-	var racing sync.WaitGroup
-	for bit, do := range []func(){came.answer, cancel, func() { l.network.Reset(l.address) }} {
-		if which := 1 + number%7; which>>bit&1 != 0 {
-			racing.Go(func() {
-				<-start
-				do()
-			})
-		}
-	}
-	close(start)
-	racing.Wait()
-	l.judge(<-ended)
-}
-
-func (l *lane) judge(err error) {
+// judge says how the call ended. Whatever it was, the request had come, so an error must not claim that it
+// had not.
+func (c *racedCall) judge(err error) end {
 	var failure *rpc.CallError
 	switch {
-	case err == nil:
-		l.ends.answered.Inc()
-		return
-	case !errors.As(err, &failure) || failure.Outcome != retry.InDoubt:
-		l.t.Errorf("a request that came is not in doubt: %v", err)
+	case err == nil && bytes.Equal(c.value, c.key):
+		return answered
+	case !errors.As(err, &failure) || failure.Outcome != retry.InDoubt || failure.Stage != rpc.StageAwaiting:
+		return wrong
 	case errors.Is(err, context.Canceled):
-		l.ends.cancelled.Inc()
-	default:
-		l.ends.lost.Inc()
+		return cancelled
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, rpc.ErrClosed):
+		return lost
+	}
+	return wrong
+}
+
+// racedServer is the server of a lane. It hands over requests a batch at a time.
+type racedServer struct {
+	t        *testing.T
+	listener net.Listener
+	serving  sync.WaitGroup
+	came     chan requests
+}
+
+// requests are a batch of requests that came on a connection, and the answers to them, one frame each. The
+// value of a key is the key.
+type requests struct {
+	conn    net.Conn
+	answers []byte
+	count   int
+}
+
+func (s *racedServer) accept() {
+	for {
+		conn, err := s.listener.Accept()
+		if err != nil {
+			return
+		}
+		s.serving.Go(func() { s.read(conn) })
 	}
 }
 
-func TestThreeWayRace(t *testing.T) {
-	before := measure()
-	var racing sync.WaitGroup
-	var ends endings
-	var next atomic.Int64
-	for i := range lanes {
-		racing.Go(func() { race(t, fmt.Sprintf("10.0.0.%d:34801", i+1), &ends, &next) })
+func (s *racedServer) read(conn net.Conn) {
+	defer conn.Close()
+	var in []byte
+	now := requests{conn: conn}
+	buffer := make([]byte, memnet.BufferSize)
+	for {
+		n, err := conn.Read(buffer)
+		if err != nil {
+			return
+		}
+		for in = append(in, buffer[:n]...); ; {
+			var came wire.Request
+			size, err := wire.ParseRequest(in, &came)
+			if err != nil {
+				s.t.Error(err)
+				return
+			}
+			if size == 0 {
+				break
+			}
+			in = in[size:]
+			now.add(&came)
+			if now.count == batch {
+				s.came <- now
+				now = requests{conn: conn}
+			}
+		}
 	}
-	racing.Wait()
-	t.Logf("%d answered, %d cancelled, %d lost", ends.answered.Load(), ends.cancelled.Load(), ends.lost.Load())
-	for _, count := range []*atomic.Int64{&ends.answered, &ends.cancelled, &ends.lost} {
-		require.Greater(t, count.Load(), int64(*roundCount/20), "one of the three never wins")
-	}
-	before.back(t)
 }
 
-// race runs rounds on a lane of its own until all are done.
-func race(t *testing.T, address string, ends *endings, next *atomic.Int64) {
-	network := memnet.New()
-	listener, err := network.Listen(address)
-	pool, poolErr := rpc.NewPool(rpc.Options{
-		Dial: network.DialContext, Window: 4, BackoffMin: time.Millisecond, BackoffMax: time.Millisecond,
-	})
-	if err != nil || poolErr != nil {
-		t.Error(err, poolErr)
-		return
+func (q *requests) add(came *wire.Request) {
+	var key wire.Blob
+	if string(came.Name) != wire.Get.Name() || wire.DecodeArguments(new(wire.Reader), came.Arguments, &key) != nil {
+		return // it finds out that the connection is dead, or it will be missed
 	}
-	l := &lane{t: t, network: network, address: address, node: pool.Node(address), ends: ends, requests: make(chan request)}
-	var serving sync.WaitGroup
-	serving.Go(func() { l.serve(listener, &serving) })
-	for number := next.Inc(); number <= int64(*roundCount); number = next.Inc() {
-		l.round(int(number))
-	}
-	if stats := l.node.Stats(); stats.InFlight != 0 || stats.Waiting != 0 || stats.Unexpected != 0 {
-		t.Errorf("left over: %+v", stats)
-	}
-	if err := pool.Close(context.Background()); err != nil {
-		t.Error(err)
-	}
-	_ = listener.Close()
-	serving.Wait()
+	q.answers = wire.AppendResponse(q.answers, wire.ErrOK, wire.Get, came.Sequence, &wire.GetResponse{Value: key})
+	q.count++
 }
