@@ -97,7 +97,7 @@ func encode(body *bytes.Buffer, v *View, _ int) error {
 var pageSource string
 
 var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
-	"ago": ago, "span": span, "short": short, "known": known, "clock": clock, "number": number, "errors": errorCounts, "limit": limit, "ratio": ratio,
+	"ago": ago, "span": span, "short": short, "known": known, "clock": clock, "number": number, "errors": errorCounts, "limit": limit,
 	"percent": percent, "decimal": decimal, "rate": rate,
 }).Parse(pageSource))
 
@@ -135,14 +135,6 @@ func ago(then, now time.Time) string {
 		return "just now"
 	}
 	return span(then, now) + " ago"
-}
-
-// ratio is a quotient of counters.
-func ratio(a, b uint64) string {
-	if b == 0 {
-		return "–"
-	}
-	return decimal(float64(a) / float64(b))
 }
 
 // percent is a quotient of counters in percent.

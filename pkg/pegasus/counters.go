@@ -40,7 +40,7 @@ type tally struct {
 
 const (
 	// operationSample is one in how many operations of a shard is timed, a power of two.
-	operationSample = 16
+	operationSample = 64
 	// operationsTimed is the number of the first operations of a shard that are timed all, so that
 	// something is known about rare ones as well.
 	operationsTimed = 64

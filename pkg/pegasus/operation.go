@@ -62,7 +62,7 @@ func (t *Table) run(ctx context.Context, op *operation) error {
 		err = t.persist(ctx, op, routing, err)
 	}
 	if op.tally.timed {
-		t.timed(ctx, op, deadline.Add(-timeout), err)
+		t.timed(ctx, op, op.deadline.Add(-timeout), err)
 	}
 	return err
 }

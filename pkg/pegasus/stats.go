@@ -57,7 +57,7 @@ type OperationStats struct {
 	HedgesWon uint64
 	// LatencyP50, LatencyP95 and LatencyP99 are the times that such shares of the latest operations took
 	// at most, or up to a quarter more: all tries and pauses included, also of those that failed. They come
-	// from a sample of one in 16, or of all if there is a hook OperationEnd, and are 0 while too little is
+	// from a sample of one in 64, or of all if there is a hook OperationEnd, and are 0 while too little is
 	// known.
 	LatencyP50, LatencyP95, LatencyP99 time.Duration
 }

@@ -21,6 +21,7 @@ import (
 
 	"github.com/bridle-kv/bridle/pkg/debug"
 	"github.com/bridle-kv/bridle/pkg/pegasus"
+	"github.com/bridle-kv/bridle/pkg/rpc/wire"
 	"github.com/bridle-kv/bridle/test/onebox"
 )
 
@@ -60,7 +61,7 @@ func run(ctx context.Context, listen string) (err error) {
 	recorder := debug.NewRecorder(0)
 	client, err := pegasus.Open(cluster.MetaAddresses(),
 		pegasus.WithHooks(recorder.Hooks()), pegasus.WithHooks(recorder.OperationHooks(slow)),
-		pegasus.WithHedgedReads(pegasus.Hedging{}))
+		pegasus.WithHedgedReads(pegasus.Hedging{}), pegasus.WithAdaptiveRate(pegasus.AdaptiveRate{}))
 	if err != nil {
 		return err
 	}
@@ -119,7 +120,8 @@ func load(ctx context.Context, table *pegasus.Table, caller int) {
 	}
 }
 
-// disturb kills a replica server, and then the meta leader, and brings them back, again and again.
+// disturb kills a replica server, and then the meta leader, and brings them back, again and again. Whoever
+// has stood in for the replica server is busy for a moment.
 func disturb(ctx context.Context, cluster *onebox.Cluster) {
 	rest := time.NewTicker(time.Second)
 	defer rest.Stop()
@@ -139,6 +141,9 @@ func disturb(ctx context.Context, cluster *onebox.Cluster) {
 		replica.Kill()
 		if !next() {
 			return
+		}
+		if busy := cluster.Primary(tableName, 0); busy != nil {
+			busy.Inject(onebox.Fault{Error: wire.ErrBusy, Times: 1})
 		}
 		replica.Restart()
 		leader := cluster.Leader()
