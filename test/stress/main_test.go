@@ -20,7 +20,7 @@ import (
 var (
 	callerCount = flag.Int("callers", 4000, "callers at a time")
 	tableCount  = flag.Int("tables", 300, "tables open at a time")
-	raceCount   = flag.Int("races", 100_000, "three-way races")
+	raceCount   = flag.Int("races", 60_000, "three-way races")
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -84,6 +84,22 @@ func TestThreeWayRace(t *testing.T) {
 	before.back(t)
 }
 
+// enough says whether there have been enough races, and each of the three has won some; or so many calls that it never
+// will.
+func (a *tally) enough() bool {
+	if a.calls.Load() > 20*(int64(*raceCount)+64*batch) {
+		return true
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, won := range a.winners {
+		if won[answered] == 0 || won[cancelled] == 0 || won[lost] == 0 {
+			return false
+		}
+	}
+	return a.races.Load() >= int64(*raceCount)
+}
+
 // runLane has one connection after the other die, until there have been enough races.
 func runLane(t *testing.T, all *tally) {
 	network := memnet.New()
@@ -94,8 +110,7 @@ func runLane(t *testing.T, all *tally) {
 	}
 	s := &racedServer{t: t, listener: listener, came: make(chan requests, 1)}
 	s.serving.Go(s.accept)
-	mostCalls := 100 * (int64(*raceCount) + lanes*batch)
-	for number := 0; all.races.Load() < int64(*raceCount) && all.calls.Load() < mostCalls && !t.Failed(); number++ {
+	for number := 0; !all.enough() && !t.Failed(); number++ {
 		death := number % len(deaths)
 		newTrial(t, network, s, all).run(death)
 	}
