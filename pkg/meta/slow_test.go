@@ -136,7 +136,7 @@ func TestOldFailureDoesNotEndTheRound(t *testing.T) {
 			return r.Is(wire.QueryConfig)
 		}})
 		b.Meta(0).Inject(onebox.Fault{DropRequest: true, Match: onebox.OnMethod(wire.QueryConfig)})
-		b.fails(m, 2500*time.Millisecond)
+		require.ErrorIs(t, b.fails(m, 2500*time.Millisecond), context.DeadlineExceeded)
 		require.Len(t, asked, 3)
 		for round, at := range asked {
 			require.InDelta(t, time.Duration(round)*time.Second, at, float64(60*time.Millisecond))
