@@ -48,6 +48,14 @@ func (b *box) backups() (count int) {
 	return count
 }
 
+// hedges returns for how many tries the client says that it has asked a secondary.
+func (b *box) hedges() (count uint64) {
+	for _, o := range b.client.Stats().Operations {
+		count += o.Hedges
+	}
+	return count
+}
+
 // Every read that a secondary may answer is answered by one when the primary is slow, after the delay.
 func TestHedgedReads(t *testing.T) {
 	reads := map[string]func(ctx context.Context, table *pegasus.Table) (any, error){
@@ -94,6 +102,7 @@ func TestHedgedReads(t *testing.T) {
 				}
 				require.EqualValues(t, want[name], got)
 				require.Equal(t, 1, b.backups())
+				require.EqualValues(t, 1, b.hedges())
 			})
 		})
 	}
@@ -126,6 +135,10 @@ func TestHedgeIsLost(t *testing.T) {
 		}
 		require.Equal(t, 2*hedgeDelay, elapsed(func() { b.holds("key", "value") }))
 		require.Equal(t, 1, b.backups())
+		synctest.Wait()
+		for _, node := range b.client.Snapshot().Nodes {
+			require.Zero(t, node.InFlight, "the secondary is still waited for")
+		}
 	})
 }
 
