@@ -91,11 +91,58 @@ func TestRateHolds(t *testing.T) {
 		require.InDelta(t, 1010*time.Millisecond, pause, float64(time.Microsecond), "refusals cost nothing")
 
 		time.Sleep(pause + 2*time.Second)
-		for passed := 0; ; passed++ {
-			if _, err := h.turn(time.Now(), true); err != nil {
-				require.Equal(t, 10, passed)
-				return
-			}
+		require.Equal(t, 10, h.passing())
+
+		time.Sleep(2 * time.Second) // ten are saved
+		h.busy()
+		require.Zero(t, h.passing(), "which count for nothing when the server is busy")
+	})
+}
+
+// passing returns how many requests pass without waiting.
+func (h *throttle) passing() (count int) {
+	for {
+		if pause, err := h.turn(time.Now(), true); err != nil || pause > 0 {
+			return count
 		}
+		count++
+	}
+}
+
+// A rate of less than one in the share of a second that may be saved lets one pass all the same.
+func TestLowRateLetsOnePass(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &throttle{settings: AdaptiveRate{Backoff: 0.5, Recovery: 0.01, MinRate: 1}}
+		h.busy()
+		require.Zero(t, h.passing())
+		time.Sleep(1500 * time.Millisecond)
+		require.Equal(t, 1, h.passing())
+	})
+}
+
+// What is held back counts as asked for, but not as what servers were sent: the rate falls from what it was.
+func TestRateFallsFromTheRate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &throttle{settings: AdaptiveRate{Backoff: 0.5, Recovery: 0.01, MinRate: 1}}
+		h.ask(t, 2000, time.Millisecond)
+		h.busy()
+		require.InEpsilon(t, 500, h.rate, 0.1)
+		h.ask(t, 2000, time.Millisecond)
+		h.busy()
+		require.InEpsilon(t, 250, h.rate, 0.1)
+	})
+}
+
+// When the rate has grown far beyond what is asked for, requests are not looked at any more, but not before
+// servers had time to be busy again.
+func TestRateEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &throttle{settings: AdaptiveRate{Backoff: 0.9, Recovery: 1, MinRate: 1}}
+		h.ask(t, 200, 10*time.Millisecond)
+		h.busy()
+		h.ask(t, 199, 10*time.Millisecond)
+		require.True(t, h.limited.Load(), "for two seconds at least")
+		h.ask(t, 200, 10*time.Millisecond)
+		require.False(t, h.limited.Load())
 	})
 }

@@ -45,7 +45,7 @@ func TestMaxInFlightObeysContexts(t *testing.T) {
 	inBubble(t, onebox.Config{}, single, func(t *testing.T, b *box) {
 		b.set("key", "value")
 		remove := b.Replica(0).Inject(onebox.Fault{DropRequest: true, Match: onebox.OnMethod(wire.Get)})
-		stuck, release := context.WithCancel(t.Context())
+		stuck, release := context.WithTimeout(t.Context(), time.Hour)
 		var running sync.WaitGroup
 		running.Go(func() { _, _ = b.table.Get(stuck, []byte("key"), []byte("sort")) })
 		synctest.Wait()
@@ -58,10 +58,31 @@ func TestMaxInFlightObeysContexts(t *testing.T) {
 			_, err = b.table.Get(b.within(time.Millisecond), []byte("key"), []byte("sort"))
 			require.ErrorIs(t, err, context.DeadlineExceeded)
 		}
+		require.Equal(t, pegasus.DefaultOperationTimeout, elapsed(func() {
+			require.ErrorIs(t, set(t.Context(), b.table), context.DeadlineExceeded)
+		}))
 		remove()
 		release()
 		running.Wait()
 		b.holds("key", "value")
+	}, pegasus.WithMaxInFlight(1), pegasus.WithConnections(rpc.Options{SilenceLimit: time.Hour, ReadSilenceLimit: time.Hour}))
+}
+
+// Servers are told the time that is left when a request has its place.
+func TestMaxInFlightAnnouncesTheTimeLeft(t *testing.T) {
+	inBubble(t, onebox.Config{}, single, func(t *testing.T, b *box) {
+		announced := make(chan int32, 2)
+		b.Replica(0).Inject(onebox.Fault{Delay: 100 * time.Millisecond, Match: func(r *onebox.Request) bool {
+			if r.Is(wire.Put) {
+				announced <- r.Header.TimeoutMillis
+			}
+			return true
+		}})
+		wait := b.inBackground(func() { require.NoError(t, set(t.Context(), b.table)) })
+		synctest.Wait()
+		require.NoError(t, set(t.Context(), b.table))
+		wait()
+		require.Equal(t, []int32{5000, 4900}, []int32{<-announced, <-announced})
 	}, pegasus.WithMaxInFlight(1))
 }
 
@@ -78,6 +99,7 @@ func TestFailFast(t *testing.T) {
 			failure := failed(t, err)
 			require.Equal(t, pegasus.NotSent, failure.Outcome)
 			require.Equal(t, 1, failure.Tries)
+			require.ErrorContains(t, err, b.Replica(0).Address())
 		}))
 		running.Wait()
 		b.holds("key", "value")
@@ -299,4 +321,34 @@ func TestAdaptiveRateOutlastsNews(t *testing.T) {
 		require.Less(t, b.requests(wire.TTL)-before, 10)
 		waiting.Wait()
 	}, pegasus.WithAdaptiveRate(pegasus.AdaptiveRate{Backoff: 0.1}))
+}
+
+// A client that does not wait is not held back either, but told so at once.
+func TestFailFastOfAdaptiveRate(t *testing.T) {
+	inBubble(t, onebox.Config{}, single, func(t *testing.T, b *box) {
+		b.injectAll(onebox.Fault{Error: wire.ErrBusy, Times: 1})
+		for range 2 {
+			require.Zero(t, elapsed(func() {
+				_, err := b.get("key")
+				require.ErrorIs(t, err, pegasus.ErrBusy)
+				require.NotZero(t, failed(t, err).RetryAfter)
+				require.Equal(t, 1, failed(t, err).Tries)
+			}))
+		}
+		require.Equal(t, 1, b.requests(wire.Get))
+	}, pegasus.WithAdaptiveRate(pegasus.AdaptiveRate{}), pegasus.WithFailFast())
+}
+
+// Refusals for other reasons are no reason to slow down.
+func TestAdaptiveRateIsAboutBusyServers(t *testing.T) {
+	inBubble(t, onebox.Config{}, single, func(t *testing.T, b *box) {
+		b.injectAll(onebox.Fault{Error: wire.ErrACLDeny})
+		require.Zero(t, elapsed(func() {
+			for range 100 {
+				_, err := b.get("key")
+				require.Equal(t, wire.ErrACLDeny, failed(t, err).Server)
+			}
+		}))
+		require.Equal(t, 100, b.requests(wire.Get))
+	}, pegasus.WithAdaptiveRate(pegasus.AdaptiveRate{}))
 }
