@@ -14,7 +14,7 @@ type lanes[T any] struct {
 	byNode map[*rpc.Node]*lane[T]
 	all    []*lane[T]
 	next   int // where the search for a lane begins: lanes that are equal take turns
-	ready  int // jobs in all lanes
+	added  int // jobs, ever
 }
 
 // lane is what is to be done at one server.
@@ -42,14 +42,14 @@ func (l *lanes[T]) add(node *rpc.Node, job T, again bool) {
 	} else {
 		at.fresh = append(at.fresh, job)
 	}
-	l.ready++
+	l.added++
 }
 
 // work does all jobs, and those that are added meanwhile by do. The caller works with up to most-1
 // goroutines, which have ended when it returns: none if there is one job.
 func (l *lanes[T]) work(most int, do func(T)) {
 	var working sync.WaitGroup
-	for range min(most, l.ready) - 1 {
+	for range min(most, l.added) - 1 {
 		working.Go(func() { l.run(do) })
 	}
 	l.run(do)
@@ -87,7 +87,6 @@ func (l *lanes[T]) take(leaving *lane[T]) (job T, at *lane[T]) {
 	job = (*from)[0]
 	*from = (*from)[1:]
 	at.busy++
-	l.ready--
 	return job, at
 }
 

@@ -119,7 +119,7 @@ func (t *Table) send(ctx context.Context, op *operation, hedged bool) error {
 	err := t.sendToTheEnd(ctx, op, hedged)
 	op.request.Deadline = op.deadline
 	now := t.client.now()
-	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil && !now.Before(until) && now.Before(op.deadline) {
+	if errors.Is(err, context.DeadlineExceeded) && !now.Before(until) && now.Before(op.deadline) {
 		return &tryTimeoutError{err}
 	}
 	return err

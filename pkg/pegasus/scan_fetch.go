@@ -164,8 +164,7 @@ func (f *fetcher) step(ctx context.Context) (batch, error) {
 func (f *fetcher) ask(ctx context.Context) (again bool, err error) {
 	s := f.scanner
 	if s.scope.empty(f.walk.part.after) {
-		f.free()
-		f.walk.finish()
+		f.walk.finish() // what the server remembers is freed when the scan ends, which is now
 		return true, nil
 	}
 	f.request.Header.PartitionHash = s.scope.hash

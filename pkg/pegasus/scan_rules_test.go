@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/atomic"
 
 	"github.com/bridle-kv/bridle/pkg/pegasus"
+	"github.com/bridle-kv/bridle/pkg/retry"
 	"github.com/bridle-kv/bridle/pkg/rpc/wire"
 	"github.com/bridle-kv/bridle/test/onebox"
 )
@@ -143,6 +145,9 @@ func TestNegativeContextIDs(t *testing.T) {
 			s, err := b.table.TableScanners(1, batches(7))
 			require.NoError(t, err)
 			require.Equal(t, rows, append(take(t, s[0], 50), rest(t, s[0])...))
+			count, err := b.table.CountTable(t.Context(), batches(7))
+			require.NoError(t, err)
+			require.EqualValues(t, len(rows), count)
 			s, err = b.table.TableScanners(1, batches(7))
 			require.NoError(t, err)
 			take(t, s[0], 1)
@@ -211,10 +216,14 @@ func TestOutOfTimeWithoutRecords(t *testing.T) {
 		o.HashKeyFilter = pegasus.Filter{Type: pegasus.FilterAnywhere, Pattern: []byte("nobody")}
 		scanners, err := b.table.TableScanners(1, o)
 		require.NoError(t, err)
-		for _, within := range []func() context.Context{t.Context, func() context.Context { return b.within(3 * time.Second) }} {
-			ctx, before := within(), b.requests(wire.GetScanner)
+		for _, limit := range []time.Duration{pegasus.DefaultOperationTimeout, 3 * time.Second, 20 * time.Second} {
+			ctx, before := t.Context(), b.requests(wire.GetScanner)
+			if limit != pegasus.DefaultOperationTimeout {
+				ctx = b.within(limit)
+			}
 			took := elapsed(func() { _, err = scanners[0].Next(ctx) })
-			require.LessOrEqual(t, took, pegasus.DefaultOperationTimeout)
+			require.LessOrEqual(t, took, limit)
+			require.GreaterOrEqual(t, took, limit-time.Second)
 			require.Less(t, b.requests(wire.GetScanner)-before, 40)
 			require.ErrorIs(t, err, context.DeadlineExceeded)
 			require.Equal(t, wire.StatusIncomplete, failed(t, err).Status)
@@ -311,16 +320,23 @@ func TestScanBadAnswers(t *testing.T) {
 		"half a key":      {record("\x00\x09hash"), pegasus.ErrBadAnswer, 0},
 		"hash key behind": {record("\x00\x04hasha\x00", "\x00\x04hasi"), pegasus.ErrBadAnswer, 0},
 		"hash key before": {record("\x00\x04hasa"), pegasus.ErrBadAnswer, 0},
-		"undecodable":     {wire.Int64(5), nil, 0},
-		"status":          {&wire.ScanResponse{Status: wire.StatusInvalidArgument}, nil, wire.StatusInvalidArgument},
-		"corruption":      {&wire.ScanResponse{Status: wire.StatusCorruption}, nil, wire.StatusCorruption},
+		"no end": {&wire.ScanResponse{
+			ContextID: wire.ScanComplete, Records: []wire.KeyValue{{Key: []byte("\x00\x04hasa")}},
+		}, pegasus.ErrBadAnswer, 0},
+		"undecodable": {wire.Int64(5), nil, 0},
+		"status":      {&wire.ScanResponse{Status: wire.StatusInvalidArgument}, nil, wire.StatusInvalidArgument},
+		"corruption":  {&wire.ScanResponse{Status: wire.StatusCorruption}, nil, wire.StatusCorruption},
 	} {
 		t.Run(name, func(t *testing.T) {
 			answers := []wire.Arguments{record("\x00\x04hasha"), test.answer, record("\x00\x04hashb"), &wire.ScanResponse{ContextID: wire.ScanComplete}}
+			var asked []*wire.Method
+			freed := 0
 			withStub(t, func(request *wire.Request) (wire.ErrorName, wire.Arguments) {
 				if methodOf(request.Name) == wire.ClearScanner {
+					freed++
 					return "", nil
 				}
+				asked = append(asked, methodOf(request.Name))
 				next := answers[0]
 				answers = answers[1:]
 				return "", next
@@ -336,9 +352,63 @@ func TestScanBadAnswers(t *testing.T) {
 					require.ErrorIs(t, err, test.want)
 				}
 				require.Equal(t, []row{{"hash", "b", ""}}, rest(t, scanner))
+				synctest.Wait()
+				require.Equal(t, []*wire.Method{wire.GetScanner, wire.Scan, wire.GetScanner, wire.Scan}, asked)
+				bad, _ := test.answer.(*wire.ScanResponse)
+				require.Equal(t, bad != nil && bad.ContextID == 7, freed == 1, "the context of what cannot be used")
 			})
 		})
 	}
+}
+
+// A server that finds no context where none was named has a fault, which it is not asked for again.
+func TestScannerNotFound(t *testing.T) {
+	requests := 0
+	withStub(t, func(*wire.Request) (wire.ErrorName, wire.Arguments) {
+		requests++
+		return "", &wire.ScanResponse{Status: wire.StatusNotFound}
+	}, func(t *testing.T, s *stub) {
+		require.Zero(t, elapsed(func() {
+			for _, err := range s.table.Scan(t.Context(), hashKey, nil, nil, nil) {
+				require.Equal(t, wire.StatusNotFound, failed(t, err).Status)
+			}
+		}))
+		require.Equal(t, 1, requests)
+	})
+}
+
+// A server that forgets every scan at once is asked as often as the budget of retries allows.
+func TestForgetfulServerCostsTokens(t *testing.T) {
+	const tokens = 3
+	requests := 0
+	withStub(t, func(request *wire.Request) (wire.ErrorName, wire.Arguments) {
+		requests++
+		if methodOf(request.Name) == wire.GetScanner {
+			return "", &wire.ScanResponse{ContextID: 7}
+		}
+		return "", &wire.ScanResponse{Status: wire.StatusNotFound}
+	}, func(t *testing.T, s *stub) {
+		for _, err := range s.table.Scan(t.Context(), hashKey, nil, nil, nil) {
+			require.ErrorIs(t, err, retry.ErrBudget)
+		}
+		require.Equal(t, 2*(tokens+1), requests)
+	}, pegasus.WithRetry(retry.Policy{Budget: retry.NewBudget(tokens, 0.001)}))
+}
+
+// A scan whose partition moves frees its context at the old server, and does not name it to the new one.
+func TestScanLeavesItsContext(t *testing.T) {
+	rows := users(10, 10)
+	withRows(t, 1, rows, func(t *testing.T, b *box, s *pegasus.Scanner) {
+		found := take(t, s, 10)
+		old := b.Primary(tableName, 0)
+		b.movePrimaries()
+		found = append(found, take(t, s, 1)...)
+		pass(time.Second)
+		require.Equal(t, 1, old.Requests(wire.ClearScanner))
+		require.Equal(t, 1, b.Primary(tableName, 0).Requests(wire.GetScanner))
+		require.Zero(t, b.Primary(tableName, 0).Requests(wire.Scan))
+		require.Equal(t, rows, append(found, rest(t, s)...))
+	})
 }
 
 // Numbers are summed over batches and partitions, and what was counted of a partition whose context is

@@ -59,7 +59,12 @@ func TestTryTimeoutWithinTheOperation(t *testing.T) {
 			})
 			require.Equal(t, limit, took)
 		}
-	}, pegasus.WithTryTimeout(200*time.Millisecond))
+		// The end of a try is noticed only after that of the operation: there is nothing to be repeated.
+		before := b.client.Stats().RetryTokens
+		_, err := b.table.Get(b.within(215*time.Millisecond), []byte("key"), nil)
+		require.Equal(t, 1, failed(t, err).Tries)
+		require.Equal(t, before, b.client.Stats().RetryTokens)
+	}, pegasus.WithTryTimeout(210*time.Millisecond))
 	_, err := pegasus.Open([]string{"10.0.0.1"}, pegasus.WithTryTimeout(time.Millisecond))
 	require.ErrorContains(t, err, "TryTimeout")
 }
