@@ -5,10 +5,14 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
+
+	"github.com/bridle-kv/bridle/pkg/retry"
+	"github.com/bridle-kv/bridle/pkg/rpc/wire"
 )
 
 // Every latency is in a bucket that ends above it, and by a quarter at most.
@@ -60,6 +64,59 @@ func TestLatencyFollowsTheNode(t *testing.T) {
 	}
 	slow, _ := l.quantile(0.1)
 	require.GreaterOrEqual(t, slow, 100*time.Millisecond)
+}
+
+// The answer is worked out once in a while, and not for each who asks.
+func TestLatencyIsWorkedOutNowAndThen(t *testing.T) {
+	var l latency
+	for range 3 * latencyEnough {
+		l.record(time.Millisecond)
+	}
+	before, _ := l.quantile(0.9)
+	for range latencyEnough - 1 {
+		l.record(time.Second)
+		got, _ := l.quantile(0.9)
+		require.Equal(t, before, got)
+	}
+	other, _ := l.quantile(0.91)
+	require.Greater(t, other, time.Second, "unless it was not asked for")
+	for range latencyEnough {
+		l.record(time.Second)
+	}
+	got, _ := l.quantile(0.9)
+	require.Greater(t, got, time.Second)
+}
+
+// Only reads are timed, those included that are given up because the node is silent.
+func TestLatencyIsOfReads(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, Options{})
+		name := wire.ErrOK
+		serve(t, r.network, answering(&name))
+		for range 2 * latencySample {
+			require.NoError(t, r.put())
+		}
+		require.Zero(t, r.node.latency.samples)
+		for range latencySample {
+			r.call("key")
+		}
+		require.EqualValues(t, 1, r.node.latency.samples)
+	})
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, Options{ReadSilenceLimit: readLimit})
+		serve(t, r.network, silence)
+		write := r.startWith(newPut("write")) // because of which the connection goes on when reads are given up
+		synctest.Wait()
+		var reads []*background
+		for range latencySample {
+			reads = append(reads, r.start("key"))
+		}
+		for _, read := range reads {
+			read.requireFailed(t, StageAwaiting, retry.InDoubt, ErrSilent)
+		}
+		require.EqualValues(t, 1, r.node.latency.samples)
+		require.Error(t, write.result())
+	})
 }
 
 // Calls are timed from when they are sent, those that are given up included.

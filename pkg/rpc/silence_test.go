@@ -79,6 +79,22 @@ func TestSilenceEndsWritesInTheEnd(t *testing.T) {
 	})
 }
 
+// Patience is lost by halves, one for each second in which the node is heard.
+func TestPatienceIsLostBySeconds(t *testing.T) {
+	options := Options{ReadSilenceLimit: 100 * time.Millisecond, SilenceLimit: time.Second, SweepInterval: 20 * time.Millisecond}
+	var patience readPatience
+	patience.start(&options)
+	patience.grow(patience.limit())
+	patience.grow(patience.limit())
+	c := &Conn{options: &options, patience: &patience}
+	for _, want := range []time.Duration{400 * time.Millisecond, 200 * time.Millisecond, 100 * time.Millisecond, 100 * time.Millisecond} {
+		for range 50 {
+			require.Equal(t, want, patience.limit())
+			c.easePatience()
+		}
+	}
+}
+
 // A read that takes a server long is no silence, since the server gives a sign of life when it is
 // asked: once for each half of the limit, and not while it says other things.
 func TestSignsOfLife(t *testing.T) {
