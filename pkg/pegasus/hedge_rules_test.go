@@ -185,6 +185,19 @@ func TestHedgesAnnounceTheTimeLeft(t *testing.T) {
 		require.Equal(t, []int32{5000, 4990, 4990}, announced)
 	})
 	announced = nil
+	inHedgedBubble(t, pegasus.Hedging{Delay: hedgeDelay}, func(t *testing.T, b *box) {
+		b.slow(2 * hedgeDelay)
+		for range 50 { // after which there are connections to all
+			b.holds("key", "value")
+		}
+		for _, node := range b.Replicas() {
+			defer node.Inject(note)()
+		}
+		b.holds("key", "value")
+		require.Len(t, announced, 1, "the fault before it keeps the primary's from being noted")
+		require.EqualValues(t, 4990, announced[0])
+	})
+	announced = nil
 	inHedgedBubble(t, pegasus.Hedging{Delay: time.Minute}, func(t *testing.T, b *box) {
 		b.injectAll(note)
 		b.Primary(tableName, 0).Pause()

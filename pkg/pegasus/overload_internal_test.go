@@ -112,7 +112,7 @@ func (h *throttle) passing() (count int) {
 // A rate of less than one in the share of a second that may be saved lets one pass all the same.
 func TestLowRateLetsOnePass(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := &throttle{settings: AdaptiveRate{Backoff: 0.5, Recovery: 0.01, MinRate: 1}}
+		h := newThrottle(AdaptiveRate{Backoff: 0.5, Recovery: 0.01, MinRate: 1})
 		h.busy()
 		require.Zero(t, h.passing())
 		time.Sleep(1500 * time.Millisecond)
@@ -123,7 +123,7 @@ func TestLowRateLetsOnePass(t *testing.T) {
 // What is held back counts as asked for, but not as what servers were sent: the rate falls from what it was.
 func TestRateFallsFromTheRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := &throttle{settings: AdaptiveRate{Backoff: 0.5, Recovery: 0.01, MinRate: 1}}
+		h := newThrottle(AdaptiveRate{Backoff: 0.5, Recovery: 0.01, MinRate: 1})
 		h.ask(t, 2000, time.Millisecond)
 		h.busy()
 		require.InEpsilon(t, 500, h.rate, 0.1)
@@ -137,7 +137,7 @@ func TestRateFallsFromTheRate(t *testing.T) {
 // servers had time to be busy again.
 func TestRateEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := &throttle{settings: AdaptiveRate{Backoff: 0.9, Recovery: 1, MinRate: 1}}
+		h := newThrottle(AdaptiveRate{Backoff: 0.9, Recovery: 1, MinRate: 1})
 		h.ask(t, 200, 10*time.Millisecond)
 		h.busy()
 		h.ask(t, 199, 10*time.Millisecond)

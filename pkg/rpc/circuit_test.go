@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"io"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -131,6 +132,57 @@ func TestCircuitLetsOneThrough(t *testing.T) {
 			require.Error(t, c.result())
 		}
 	})
+}
+
+// What a circuit remembers does not outlive it: the next one begins with the first pause. Writes that were
+// sent before it opened, and fail while it is, are no probes.
+func TestCircuitBeginsAnew(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := circuit{changed: func(CircuitChange) {}}
+		for range 2 {
+			c.settle(ErrNoResult, 1)
+			time.Sleep(circuitSpan)
+			require.NoError(t, c.admit())
+			c.settle(ErrNoResult, 1)
+			for range 10 {
+				c.settle(ErrNoResult, 1)
+			}
+			var open *CircuitError
+			require.ErrorAs(t, c.admit(), &open)
+			require.Equal(t, circuitPause, open.RetryIn)
+			time.Sleep(circuitPause)
+			require.NoError(t, c.admit())
+			c.settle(ErrNoResult, 1)
+			require.ErrorAs(t, c.admit(), &open)
+			require.Equal(t, 2*circuitPause, open.RetryIn)
+			c.settle(nil, 1)
+			require.NoError(t, c.admit())
+		}
+	})
+}
+
+// Only what speaks against the node counts.
+func TestDamningFailures(t *testing.T) {
+	for _, failure := range []struct {
+		err  error
+		want bool
+	}{
+		{&CallError{Outcome: retry.InDoubt, Err: ErrSilent}, true},
+		{&CallError{Outcome: retry.InDoubt, Err: io.ErrUnexpectedEOF}, true},
+		{&CallError{Outcome: retry.InDoubt, Err: context.DeadlineExceeded}, true},
+		{&CallError{Outcome: retry.InDoubt, Err: context.Canceled}, false},
+		{&CallError{Outcome: retry.InDoubt, Err: ErrClosed}, false},
+		{&CallError{Outcome: retry.NotSent, Err: &ConnectError{Err: io.EOF}}, false},
+		{&CallError{Outcome: retry.NotSent, Err: context.DeadlineExceeded}, false},
+		{&ServerError{Name: wire.ErrDiskIOError}, true},
+		{&ServerError{Name: wire.ErrDiskInsufficient}, true},
+		{&ServerError{Name: wire.ErrInvalidState}, false},
+		{&ServerError{Name: wire.ErrBusy}, false},
+		{ErrNoResult, true},
+		{&ResultError{Err: io.EOF}, false},
+	} {
+		require.Equal(t, failure.want, damning(failure.err), "%v", failure.err)
+	}
 }
 
 // A full window is no reason to wait for who may not.
