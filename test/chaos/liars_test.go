@@ -121,6 +121,17 @@ func pleased(err error) error {
 	return err
 }
 
+// tardy has a table that is away for longer than usual.
+func tardy(a *arena) workload {
+	w := newRemade(a)
+	create := w.create
+	w.create = func(partitions int) error {
+		time.Sleep(2 * gap)
+		return create(partitions)
+	}
+	return w
+}
+
 // undropped has a table that is only said to be made anew.
 func undropped(a *arena) workload {
 	w := newRemade(a)
