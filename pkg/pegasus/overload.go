@@ -9,7 +9,6 @@ import (
 
 	"go.uber.org/atomic"
 
-	"github.com/bridle-kv/bridle/pkg/retry"
 	"github.com/bridle-kv/bridle/pkg/rpc"
 	"github.com/bridle-kv/bridle/pkg/rpc/wire"
 )
@@ -140,8 +139,11 @@ func (h *throttle) reserve(deadline time.Time, failFast bool) (pause time.Durati
 }
 
 // giveBack returns the token of a request that is not sent after all. Otherwise callers that gave up
-// would hold back those after them.
+// would hold back those after them. A nil h is no throttle.
 func (h *throttle) giveBack() {
+	if h == nil {
+		return
+	}
 	h.mu.Lock()
 	h.tokens++
 	h.mu.Unlock()
@@ -297,6 +299,7 @@ func (t *Table) sendGuarded(ctx context.Context, op *operation, routing *routing
 	}
 	if g.gate != nil {
 		if err := g.gate.enter(ctx, op.deadline); err != nil {
+			throttle.giveBack()
 			return notAdmitted(op, err)
 		}
 		defer g.gate.leave()
@@ -304,6 +307,7 @@ func (t *Table) sendGuarded(ctx context.Context, op *operation, routing *routing
 	if primary := op.partition.Primary; primary != nil && t.routing.Load() != routing {
 		// Whoever has waited long may be on the way to a node that would refuse, which costs a retry.
 		if moved, _ := t.routing.Moved(&op.request.Header, primary.Address()); moved {
+			throttle.giveBack()
 			return notAdmitted(op, rpc.ErrMoved)
 		}
 	}
@@ -323,8 +327,8 @@ func (t *Table) holdBack(ctx context.Context, h *throttle, deadline time.Time) e
 	if err != nil || pause <= 0 {
 		return err
 	}
-	for until := time.Now().Add(pause); pause > 0 && !t.isClosed(); pause = time.Until(until) {
-		if err := retry.Sleep(ctx, pause, t.routing.Load().Superseded()); err != nil {
+	for until := time.Now().Add(pause); pause > 0; pause = time.Until(until) {
+		if err := t.pause(ctx, pause, t.routing.Load()); err != nil {
 			h.giveBack()
 			return err
 		}

@@ -352,3 +352,24 @@ func TestAdaptiveRateIsAboutBusyServers(t *testing.T) {
 		require.Equal(t, 100, b.requests(wire.Get))
 	}, pegasus.WithAdaptiveRate(pegasus.AdaptiveRate{}))
 }
+
+// Who finds no place among those under way leaves the turn that the rate gave it to others.
+func TestAdaptiveRateIsOfWhatIsSent(t *testing.T) {
+	inBubble(t, onebox.Config{}, single, func(t *testing.T, b *box) {
+		b.injectAll(onebox.Fault{Error: wire.ErrBusy, Times: 1})
+		_, err := b.get("key")
+		require.ErrorIs(t, err, pegasus.ErrBusy)
+		pass(1500 * time.Millisecond)
+		b.injectAll(onebox.Fault{Match: onebox.OnMethod(wire.Put), Delay: 100 * time.Millisecond})
+		wait := b.inBackground(func() { b.set("key", "value") })
+		synctest.Wait()
+		for range 3 {
+			_, err := b.get("key")
+			require.ErrorIs(t, err, pegasus.ErrOverloaded)
+		}
+		wait()
+		b.holds("key", "value")
+		_, err = b.get("key")
+		require.ErrorIs(t, err, pegasus.ErrBusy, "one a second")
+	}, pegasus.WithMaxInFlight(1), pegasus.WithFailFast(), pegasus.WithAdaptiveRate(pegasus.AdaptiveRate{MinRate: 1}))
+}
