@@ -31,4 +31,10 @@ func TestLanesTakeTurns(t *testing.T) {
 	require.Equal(t, []string{
 		"one 1", "other 1", "nowhere", "one 2", "other 2", "one 3", "other 3", "one again", "other 2 again",
 	}, done)
+
+	l, done = lanes[string]{}, nil
+	l.add(one, "one again", true)
+	l.add(other, "other 1", false)
+	l.work(1, func(job string) { done = append(done, job) })
+	require.Equal(t, []string{"other 1", "one again"}, done)
 }
