@@ -72,9 +72,12 @@ func (c *Conn) gather() bool {
 	awaited := c.returning.Load()
 	for seen := -1; c.cause == nil && len(c.out) > seen && len(c.out) < smallBatch; {
 		seen = len(c.out)
+		left := c.returning.Load()
 		c.mu.Unlock()
 		runtime.Gosched()
-		c.linger()
+		if left > 0 && c.returning.Load() == left {
+			c.linger(left)
+		}
 		c.mu.Lock()
 		if awaited > 0 && c.returning.Load() == 0 {
 			break
@@ -90,8 +93,10 @@ func (c *Conn) gather() bool {
 // a goroutine that yields to nobody goes on at once, and half of the callers that were woken together have
 // usually moved to another processor, where they append a frame a microsecond. Without this a batch fell
 // into three or four, of which each cost a system call here and one at the server.
-func (c *Conn) linger() {
-	left := c.returning.Load()
+func (c *Conn) linger(left int32) {
+	if runtime.GOMAXPROCS(0) == 1 {
+		return
+	}
 	for turn := 0; left > 0 && turn < lingerTurns; turn++ {
 		if now := c.returning.Load(); now < left {
 			left, turn = now, 0
