@@ -74,9 +74,10 @@ const (
 	// takes less on a healthy cluster, and waits for news are a better answer to it.
 	circuitSpan = time.Second
 	// circuitPause is the time between the first probes of an open circuit, and circuitMaxPause the
-	// longest: it doubles with each that fails.
+	// longest: it doubles with each that fails, but stays well below the usual time of an operation, so that
+	// those who wait for a node that is back reach it.
 	circuitPause    = 500 * time.Millisecond
-	circuitMaxPause = 8 * time.Second
+	circuitMaxPause = 2 * time.Second
 )
 
 // circuit keeps writes away from a node on which they all fail, without an answer or for its disk, so

@@ -50,7 +50,7 @@ type Options struct {
 	SweepInterval time.Duration
 	// CircuitFailures is the number of writes in a row, over a second at least, that must fail without an
 	// answer, or for the node's disk, before further ones are kept from the node: they fail at once with
-	// ErrCircuitOpen, but for a probe every half second, later every 8 s. Default 50; negative: never.
+	// ErrCircuitOpen, but for a probe every half second, later every 2 s. Default 50; negative: never.
 	CircuitFailures int
 	// BackoffMin is the pause after a first failed dial; it doubles up to BackoffMax, with jitter.
 	// Default 2 ms.
