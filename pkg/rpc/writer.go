@@ -93,6 +93,8 @@ func (c *Conn) gather() bool {
 // a goroutine that yields to nobody goes on at once, and half of the callers that were woken together have
 // usually moved to another processor, where they append a frame a microsecond. Without this a batch fell
 // into three or four, of which each cost a system call here and one at the server.
+//
+// left is how many had not returned when the caller looked last.
 func (c *Conn) linger(left int32) {
 	if runtime.GOMAXPROCS(0) == 1 {
 		return
