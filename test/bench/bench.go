@@ -34,7 +34,7 @@ func openBench(s *settings, client *pegasus.Client, table string) (*bench, error
 }
 
 func (b *bench) write(r *record) error {
-	return b.table.Set(context.Background(), r.hashKey, r.sortKey, r.value)
+	return b.table.Set(context.Background(), r.hashKey[:], r.sortKey[:], r.value)
 }
 
 // fillers is how many goroutines write the records at the beginning.

@@ -29,7 +29,7 @@ func TestCallerWalks(t *testing.T) {
 	c := newCaller(t, 0, func(ctx context.Context, r *record) error {
 		_, has := ctx.Deadline()
 		require.False(t, has)
-		used[string(r.hashKey)+string(r.sortKey)]++
+		used[string(r.hashKey[:])+string(r.sortKey[:])]++
 		if count++; count == calls {
 			stop.Store(true)
 		}
@@ -80,10 +80,10 @@ func TestDeadline(t *testing.T) {
 }
 
 func TestCheck(t *testing.T) {
-	r := &record{hashKey: []byte("key"), value: []byte("abc")}
+	r := &record{hashKey: [16]byte([]byte("bench-0000000001")), value: []byte("abc")}
 	failure := errors.New("refused")
 	require.NoError(t, check([]byte("abc"), r, nil))
-	require.ErrorContains(t, check([]byte("ab"), r, nil), `"key" has a value of 2 bytes instead of 3`)
+	require.ErrorContains(t, check([]byte("ab"), r, nil), `"bench-0000000001" has a value of 2 bytes instead of 3`)
 	require.ErrorIs(t, check(nil, r, failure), failure)
 }
 
@@ -91,11 +91,11 @@ func TestRecords(t *testing.T) {
 	records := newRecords(1000, 100)
 	seen, sorted := make(map[string]bool), true
 	for i, r := range records {
-		require.Len(t, r.hashKey, 16)
-		require.Len(t, r.sortKey, 8)
+		require.Len(t, r.hashKey[:], 16)
+		require.Len(t, r.sortKey[:], 8)
 		require.Len(t, r.value, 100)
-		seen[string(r.hashKey)] = true
-		sorted = sorted && (i == 0 || string(records[i-1].hashKey) < string(r.hashKey))
+		seen[string(r.hashKey[:])] = true
+		sorted = sorted && (i == 0 || string(records[i-1].hashKey[:]) < string(r.hashKey[:]))
 	}
 	require.Len(t, seen, 1000)
 	require.False(t, sorted)

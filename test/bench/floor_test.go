@@ -69,7 +69,7 @@ func newBox(t *testing.T, k *kind, valueSize int) *box {
 	_, err := x.CreateTable("temp", onebox.TableOptions{})
 	require.NoError(t, err)
 	require.NoError(t, x.Load("temp", boxRecords, func(i int) (hashKey, sortKey, value []byte) {
-		return x.records[i].hashKey, x.records[i].sortKey, x.records[i].value
+		return x.records[i].hashKey[:], x.records[i].sortKey[:], x.records[i].value
 	}))
 	client, err := pegasus.Open(x.MetaAddresses())
 	require.NoError(t, err)

@@ -94,7 +94,7 @@ func TestOtherCluster(t *testing.T) {
 	require.NotContains(t, table, "append_get")
 	require.Regexp(t, `(?m)^get .* -$`, table, "the CPU time of this server is not available")
 	r := newRecords(300, 100)[7]
-	value, ok := cluster.Peek("temp", r.hashKey, r.sortKey)
+	value, ok := cluster.Peek("temp", r.hashKey[:], r.sortKey[:])
 	require.True(t, ok)
 	require.Equal(t, r.value, value)
 }

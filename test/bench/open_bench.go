@@ -175,7 +175,7 @@ func (c *openContender) operate(i int, deadline time.Duration) error {
 		defer cancel()
 	}
 	r := &c.bench.records[i%len(c.bench.records)]
-	value, err := c.bench.table.Get(ctx, r.hashKey, r.sortKey)
+	value, err := c.bench.table.Get(ctx, r.hashKey[:], r.sortKey[:])
 	return check(value, r, err)
 }
 

@@ -42,7 +42,7 @@ func forEach(arguments func(r *record) (wire.Arguments, error)) func([]record, i
 			if q.arguments, err = arguments(r); err != nil {
 				return nil, err
 			}
-			q.hash = wire.KeyHash(r.hashKey, r.sortKey)
+			q.hash = wire.KeyHash(r.hashKey[:], r.sortKey[:])
 		}
 		return requests, nil
 	}
@@ -63,7 +63,7 @@ var (
 		name:   "get",
 		method: wire.Get,
 		requests: forEach(func(r *record) (wire.Arguments, error) {
-			key, err := wire.AppendKey(nil, r.hashKey, r.sortKey)
+			key, err := wire.AppendKey(nil, r.hashKey[:], r.sortKey[:])
 			return wire.Blob(key), err
 		}),
 		status: func(result []byte) (wire.Status, error) {
@@ -76,7 +76,7 @@ var (
 		name:   "set",
 		method: wire.Put,
 		requests: forEach(func(r *record) (wire.Arguments, error) {
-			key, err := wire.AppendKey(nil, r.hashKey, r.sortKey)
+			key, err := wire.AppendKey(nil, r.hashKey[:], r.sortKey[:])
 			return &wire.PutRequest{Key: key, Value: r.value}, err
 		}),
 		status: func(result []byte) (wire.Status, error) {
@@ -106,24 +106,24 @@ var allOperations = []operation{
 }
 
 func get(ctx context.Context, c *caller, r *record) error {
-	value, err := c.table.Get(ctx, r.hashKey, r.sortKey)
+	value, err := c.table.Get(ctx, r.hashKey[:], r.sortKey[:])
 	return check(value, r, err)
 }
 
 func appendGet(ctx context.Context, c *caller, r *record) error {
-	value, err := c.table.AppendGet(ctx, c.value[:0], r.hashKey, r.sortKey)
+	value, err := c.table.AppendGet(ctx, c.value[:0], r.hashKey[:], r.sortKey[:])
 	c.value = value
 	return check(value, r, err)
 }
 
 func set(ctx context.Context, c *caller, r *record) error {
-	return c.table.Set(ctx, r.hashKey, r.sortKey, r.value)
+	return c.table.Set(ctx, r.hashKey[:], r.sortKey[:], r.value)
 }
 
 // check sees to it that a value is the right one, as far as that costs next to nothing.
 func check(value []byte, r *record, err error) error {
 	if err == nil && len(value) != len(r.value) {
-		return fmt.Errorf("%q has a value of %d bytes instead of %d", r.hashKey, len(value), len(r.value))
+		return fmt.Errorf("%q has a value of %d bytes instead of %d", r.hashKey[:], len(value), len(r.value))
 	}
 	return err
 }

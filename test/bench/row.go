@@ -17,34 +17,57 @@ type row struct {
 	ServerCPU      number `json:"server_cpu_us_per_op"`
 	// MegabytesPerSecond is only available for scans.
 	MegabytesPerSecond number `json:"mb_per_s"`
-	floorPerSecond     number
+
+	floor   comparison // the floor's numbers
+	timesOf comparison // the numbers here as multiples of the floor's
 }
+
+// comparison are the numbers that count in relation to the floor's.
+type comparison struct{ perSecond, p99, cpu number }
 
 // summarize makes a row of a contender's slices and the floor's slices of the same rounds.
 func summarize(name string, callers int, rounds, base []*slice) row {
-	const micros = 1e6 // in a second
-	latency := newLatency()
-	ratios := make([]float64, len(rounds))
+	latency, floorLatency := newLatency(), newLatency()
 	for i, s := range rounds {
 		latency.Merge(s.latency)
-		ratios[i] = s.rate() / base[i].rate()
+		floorLatency.Merge(base[i].latency)
 	}
-	percentile := func(p float64) number {
-		return number(float64(latency.ValueAtPercentile(p)) / float64(time.Microsecond))
-	}
-	return row{
+	percentile := func(p float64) number { return micros(latency.ValueAtPercentile(p)) }
+	r := row{
 		Operation: name, Callers: callers,
 		PerSecond:      medianOf(rounds, (*slice).rate),
-		FloorRatio:     number(median(ratios)),
 		P50:            percentile(50),
 		P99:            percentile(99),
 		P999:           percentile(99.9),
-		CPU:            medianOf(rounds, func(s *slice) float64 { return s.perOperation(s.cpu * micros) }),
+		CPU:            medianOf(rounds, (*slice).cpuMicros),
 		Allocations:    medianOf(rounds, func(s *slice) float64 { return s.perOperation(float64(s.mallocs)) }),
 		AllocatedBytes: medianOf(rounds, func(s *slice) float64 { return s.perOperation(float64(s.bytes)) }),
-		ServerCPU:      medianOf(rounds, func(s *slice) float64 { return s.perOperation(s.serverCPU * micros) }),
-		floorPerSecond: medianOf(base, (*slice).rate),
+		ServerCPU:      medianOf(rounds, func(s *slice) float64 { return s.perOperation(s.serverCPU * microsPerSecond) }),
+		floor: comparison{
+			medianOf(base, (*slice).rate), micros(floorLatency.ValueAtPercentile(99)), medianOf(base, (*slice).cpuMicros),
+		},
 	}
+	r.FloorRatio = medianRatio(rounds, base, (*slice).rate)
+	r.timesOf = comparison{r.FloorRatio, r.P99 / r.floor.p99, medianRatio(rounds, base, (*slice).cpuMicros)}
+	return r
+}
+
+const microsPerSecond = 1e6
+
+func micros(nanoseconds int64) number {
+	return number(float64(nanoseconds) / float64(time.Microsecond))
+}
+
+// cpuMicros is the processor time of the process per operation.
+func (s *slice) cpuMicros() float64 { return s.perOperation(s.cpu * microsPerSecond) }
+
+// medianRatio compares round by round, since a machine that others use has a different speed in each.
+func medianRatio(rounds, base []*slice, quantity func(*slice) float64) number {
+	ratios := make([]float64, len(rounds))
+	for i := range rounds {
+		ratios[i] = quantity(rounds[i]) / quantity(base[i])
+	}
+	return number(median(ratios))
 }
 
 func medianOf(rounds []*slice, quantity func(*slice) float64) number {

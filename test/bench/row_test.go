@@ -32,7 +32,12 @@ func TestSummarize(t *testing.T) {
 	require.Equal(t, 64, r.Callers)
 	require.InDelta(t, 700, float64(r.PerSecond), 1e-9)
 	require.InDelta(t, 0.6, float64(r.FloorRatio), 1e-9, "of 0.7, 0.6, 0.5")
-	require.InDelta(t, 1000, float64(r.floorPerSecond), 1e-9)
+	require.InDelta(t, 0.6, float64(r.timesOf.perSecond), 1e-9)
+	require.InDelta(t, 1000, float64(r.floor.perSecond), 1e-9)
+	require.InDelta(t, 500, float64(r.floor.cpu), 1e-9)
+	require.InDelta(t, 1/0.6, float64(r.timesOf.cpu), 1e-9, "of 1/0.7, 1/0.6, 1/0.5")
+	require.InEpsilon(t, 1, float64(r.floor.p99), 0.05)
+	require.InEpsilon(t, 20_000, float64(r.timesOf.p99), 0.05)
 	require.InDelta(t, 0.5/700*1e6, float64(r.CPU), 1e-9)
 	require.InDelta(t, 2, float64(r.Allocations), 1e-9)
 	require.InDelta(t, 112, float64(r.AllocatedBytes), 1e-9)
@@ -91,11 +96,11 @@ func (full) Write([]byte) (int, error) { return 0, errFull }
 
 func TestTargets(t *testing.T) {
 	good := row{
-		Operation: "get", Callers: 64, FloorRatio: 0.61, P99: 499, CPU: 1.7, Allocations: 1.01,
-		floorPerSecond: 987654,
+		Operation: "get", Callers: 64, Allocations: 1.01,
+		floor: comparison{987654, 380, 1.4}, timesOf: comparison{0.61, 2.6, 2.5},
 	}
 	bad := good
-	bad.FloorRatio, bad.P99, bad.CPU, bad.Allocations = 0.59, 501, number(notAvailable), 2.1
+	bad.Allocations, bad.timesOf = 2.1, comparison{0.59, 2.7, number(notAvailable)}
 	for verdict, line := range map[string]row{"met": good, "missed": bad} {
 		var words bytes.Buffer
 		r := &report[row]{words: &words, rows: []row{line, {Operation: "set", Callers: 64}}}
@@ -103,6 +108,8 @@ func TestTargets(t *testing.T) {
 		lines := strings.Split(strings.TrimSpace(words.String()), "\n")
 		require.Len(t, lines, 4, "throughput, CPU, allocations, p99")
 		require.Contains(t, lines[0], "60.0% of the floor's 987,654/s")
+		require.Contains(t, lines[1], "257.1% of the floor's 1.40 us")
+		require.Contains(t, lines[3], "263.2% of the floor's 380 us")
 		for _, line := range lines {
 			require.True(t, strings.HasSuffix(line, " "+verdict), line)
 		}

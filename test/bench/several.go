@@ -28,11 +28,11 @@ var (
 		method: wire.MultiGet,
 		prepare: func(b *bench) error {
 			return b.fill(func(r *record) error {
-				return b.table.MultiSet(context.Background(), r.hashKey, multiRecords(r))
+				return b.table.MultiSet(context.Background(), r.hashKey[:], multiRecords(r))
 			})
 		},
 		requests: forEach(func(r *record) (wire.Arguments, error) {
-			return &wire.MultiGetRequest{HashKey: r.hashKey, SortKeys: multiSortKeys}, nil
+			return &wire.MultiGetRequest{HashKey: r.hashKey[:], SortKeys: multiSortKeys}, nil
 		}),
 		status: func(result []byte) (wire.Status, error) {
 			var response wire.MultiGetResponse
@@ -47,7 +47,7 @@ var (
 		name:   "multi_set",
 		method: wire.MultiPut,
 		requests: forEach(func(r *record) (wire.Arguments, error) {
-			request := &wire.MultiPutRequest{HashKey: r.hashKey}
+			request := &wire.MultiPutRequest{HashKey: r.hashKey[:]}
 			for _, sortKey := range multiSortKeys {
 				request.Records = append(request.Records, wire.KeyValue{Key: sortKey, Value: r.value})
 			}
@@ -66,7 +66,7 @@ var (
 				batches = append(batches, keys)
 			}
 			for i := range b.records {
-				b.records[i].batch = batches[i%len(batches)]
+				b.records[i].batch = &batches[i%len(batches)]
 			}
 			return nil
 		},
@@ -98,7 +98,7 @@ func multiRecords(r *record) []pegasus.Record {
 }
 
 func multiGet(ctx context.Context, c *caller, r *record) error {
-	result, err := c.table.MultiGet(ctx, r.hashKey, multiSortKeys, nil)
+	result, err := c.table.MultiGet(ctx, r.hashKey[:], multiSortKeys, nil)
 	if err != nil {
 		return err
 	}
@@ -109,7 +109,7 @@ func multiSet(ctx context.Context, c *caller, r *record) error {
 	for i, sortKey := range multiSortKeys {
 		c.several[i] = pegasus.Record{SortKey: sortKey, Value: r.value}
 	}
-	return c.table.MultiSet(ctx, r.hashKey, c.several[:])
+	return c.table.MultiSet(ctx, r.hashKey[:], c.several[:])
 }
 
 // batchSize is the number of keys in a batch.
@@ -120,8 +120,8 @@ const batchSize = 100
 func newBatches(records []record, partitions int) [][][]pegasus.Key {
 	keys := make([][]pegasus.Key, partitions)
 	for i := range records {
-		p := wire.KeyHash(records[i].hashKey, records[i].sortKey) % uint64(partitions)
-		keys[p] = append(keys[p], pegasus.Key{HashKey: records[i].hashKey, SortKey: records[i].sortKey})
+		p := wire.KeyHash(records[i].hashKey[:], records[i].sortKey[:]) % uint64(partitions)
+		keys[p] = append(keys[p], pegasus.Key{HashKey: records[i].hashKey[:], SortKey: records[i].sortKey[:]})
 	}
 	batches := make([][][]pegasus.Key, max(1, len(records)/batchSize))
 	for i := range batches {
@@ -156,7 +156,7 @@ func batchRequests(records []record, partitions int) (requests []request, err er
 }
 
 func batchGet(ctx context.Context, c *caller, r *record) error {
-	results, err := c.table.BatchGet(ctx, r.batch, nil)
+	results, err := c.table.BatchGet(ctx, r.keys(), nil)
 	if err != nil {
 		return err
 	}
@@ -165,12 +165,12 @@ func batchGet(ctx context.Context, c *caller, r *record) error {
 			return results[i].Err
 		}
 	}
-	return expect(len(r.batch), len(results))
+	return expect(len(r.keys()), len(results))
 }
 
 func getInTurn(ctx context.Context, c *caller, r *record) error {
-	for i := range r.batch {
-		if _, err := c.table.Get(ctx, r.batch[i].HashKey, r.batch[i].SortKey); err != nil {
+	for i := range r.keys() {
+		if _, err := c.table.Get(ctx, r.keys()[i].HashKey, r.keys()[i].SortKey); err != nil {
 			return err
 		}
 	}
@@ -180,9 +180,9 @@ func getInTurn(ctx context.Context, c *caller, r *record) error {
 // getAtOnce starts a goroutine for each key, as an application would.
 func getAtOnce(ctx context.Context, c *caller, r *record) error {
 	var running sync.WaitGroup
-	errs := make([]error, len(r.batch))
-	for i := range r.batch {
-		running.Go(func() { _, errs[i] = c.table.Get(ctx, r.batch[i].HashKey, r.batch[i].SortKey) })
+	errs := make([]error, len(r.keys()))
+	for i := range r.keys() {
+		running.Go(func() { _, errs[i] = c.table.Get(ctx, r.keys()[i].HashKey, r.keys()[i].SortKey) })
 	}
 	running.Wait()
 	return errors.Join(errs...)

@@ -65,11 +65,11 @@ func TestSeveral(t *testing.T) {
 		c := workers[0].(*caller)
 		r := &b.records[5]
 		require.NoError(t, op.call(t.Context(), c, r), op.name)
-		for _, sortKey := range [][]byte{r.sortKey, multiSortKeys[3]} {
-			require.NoError(t, b.table.Del(t.Context(), r.hashKey, sortKey))
+		for _, sortKey := range [][]byte{r.sortKey[:], multiSortKeys[3]} {
+			require.NoError(t, b.table.Del(t.Context(), r.hashKey[:], sortKey))
 		}
-		for i := range r.batch {
-			require.NoError(t, b.table.Del(t.Context(), r.batch[i].HashKey, r.batch[i].SortKey))
+		for i := range r.keys() {
+			require.NoError(t, b.table.Del(t.Context(), r.keys()[i].HashKey, r.keys()[i].SortKey))
 		}
 		err = op.call(t.Context(), c, r)
 		if op.name == "set" || op.name == "multi_set" {
@@ -78,7 +78,7 @@ func TestSeveral(t *testing.T) {
 			require.Error(t, err, op.name)
 		}
 		require.NoError(t, b.fill(func(r *record) error {
-			return b.table.Set(t.Context(), r.hashKey, r.sortKey, r.value)
+			return b.table.Set(t.Context(), r.hashKey[:], r.sortKey[:], r.value)
 		}))
 	}
 }

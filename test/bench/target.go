@@ -15,49 +15,53 @@ type quantity struct {
 	name    string
 	of      func(r *row) number
 	atLeast bool // the limit is a lower one
-	wanted  func(limit number, r *row) string
 	text    func(n number) string
+	floor   func(r *row) string // the floor's number, if the quantity is a multiple of that
 }
 
 var (
-	ratio = &quantity{
-		name: "throughput", of: func(r *row) number { return r.FloorRatio }, atLeast: true,
-		wanted: func(limit number, r *row) string {
-			return percent(limit) + " of the floor's " + r.floorPerSecond.text(0) + "/s"
-		},
-		text: percent,
+	throughput = &quantity{
+		name: "throughput", of: func(r *row) number { return r.timesOf.perSecond }, atLeast: true, text: percent,
+		floor: func(r *row) string { return r.floor.perSecond.text(0) + "/s" },
 	}
 	processorTime = &quantity{
-		name: "CPU per operation", of: func(r *row) number { return r.CPU },
-		text: func(n number) string { return n.text(2) + " us" },
+		name: "CPU per operation", of: func(r *row) number { return r.timesOf.cpu }, text: percent,
+		floor: func(r *row) string { return r.floor.cpu.text(2) + " us" },
+	}
+	tail = &quantity{
+		name: "p99", of: func(r *row) number { return r.timesOf.p99 }, text: percent,
+		floor: func(r *row) string { return r.floor.p99.text(0) + " us" },
 	}
 	allocations = &quantity{
 		name: "allocations per operation", of: func(r *row) number { return r.Allocations },
 		text: func(n number) string { return n.text(3) },
 	}
-	tail = &quantity{
-		name: "p99", of: func(r *row) number { return r.P99 },
-		text: func(n number) string { return n.text(0) + " us" },
-	}
 )
 
 func percent(n number) string { return (100 * n).text(1) + "%" }
+
+// Where the design's targets come from, the floor took 0.7 us of CPU per operation with 64 callers and had
+// a p99 of 0.19 ms; the client should do with 1.8 us and 0.5 ms. Where the floor takes twice as long, so may
+// the client: on shared machines it does from one hour to the next.
+const (
+	processorTimeOfFloor = 1.8 / 0.7
+	tailOfFloor          = 0.5 / 0.19
+)
 
 // nothing is the limit for allocations where there should be none: what the harness and the pools'
 // refilling after a collection allocate in a slice disappears below it.
 const nothing = 0.01
 
-// allTargets are those of a Get of 100 bytes, and of a scan of such records, on a machine that nobody else
-// uses.
+// allTargets are those of a Get of 100 bytes, and of a scan of such records.
 var allTargets = []target{
-	{"get", 1, ratio, 0.70},
-	{"get", 64, ratio, 0.60},
-	{"get", 256, ratio, 0.60},
-	{"get", 64, processorTime, 1.8},
+	{"get", 1, throughput, 0.70},
+	{"get", 64, throughput, 0.60},
+	{"get", 256, throughput, 0.60},
+	{"get", 64, processorTime, processorTimeOfFloor},
 	{"get", 64, allocations, 2},
 	{"append_get", 64, allocations, nothing},
-	{"get", 64, tail, 500},
-	{"scan", 1, ratio, 0.60},
+	{"get", 64, tail, tailOfFloor},
+	{"scan", 1, throughput, 0.60},
 	{"scan", 1, allocations, 1},
 }
 
@@ -77,8 +81,8 @@ func (t *target) verdict(r *row) string {
 	if t.quantity.atLeast {
 		bound = "at least"
 	}
-	if t.quantity.wanted != nil {
-		wanted = t.quantity.wanted(t.limit, r)
+	if t.quantity.floor != nil {
+		wanted += " of the floor's " + t.quantity.floor(r)
 	}
 	if t.met(r) {
 		verdict = "met"
