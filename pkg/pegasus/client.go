@@ -24,7 +24,8 @@ type Client struct {
 	pool      *rpc.Pool
 	manager   *meta.MetaManager
 	counters  *counters
-	observers *observers // nil: there are no hooks
+	observers *observers     // nil: there are no hooks
+	running   sync.WaitGroup // tables being opened
 
 	mu     sync.Mutex // guards what follows; never held while anything is waited for
 	tables map[string]*opening
@@ -157,7 +158,7 @@ func (c *Client) opening(name string) *opening {
 	if o == nil {
 		o = &opening{done: make(chan struct{}), warm: make(chan struct{})}
 		c.tables[name] = o
-		c.pool.Go(func() { c.open(name, o) }) // it is not closed yet: that comes after c.closed is set
+		c.running.Go(func() { c.open(name, o) })
 	}
 	return o
 }
@@ -214,13 +215,15 @@ func (c *Client) Close() error {
 	c.mu.Lock()
 	c.closed = true
 	c.mu.Unlock()
-	// 2. Stop asking the meta servers; the openings under way, which the pool waits for, end with that.
-	// 3. Fail what is in flight, which must not wait for foreign code to let go of 2.
+	// 2. Stop asking the meta servers; the openings under way end with that. 3. Fail what is in
+	// flight, which must not wait for foreign code to let go of 2.
 	stopped := make(chan error, 1)
 	go func() { stopped <- c.manager.Close(ctx) }()
-	if err := errors.Join(c.pool.Close(ctx), <-stopped); err != nil {
+	err := errors.Join(c.pool.Close(ctx), <-stopped)
+	if err != nil {
 		return fmt.Errorf("pegasus: close: %w", err)
 	}
+	c.running.Wait()
 	return nil
 }
 

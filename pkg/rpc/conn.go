@@ -16,7 +16,8 @@ import (
 )
 
 // Request is one RPC as its caller states it. The caller owns it and must leave it alone until the
-// call has returned; nothing of it is kept after that.
+// call has returned; nothing of it is kept after that. It serves one call at a time, and may serve again: that
+// spares memory. A copy is a request of its own.
 type Request struct {
 	// Method is the RPC.
 	Method *wire.Method
@@ -40,6 +41,8 @@ type Request struct {
 	// Route, if it is not nil, is asked while the call waits for a place in a connection's window. When it
 	// says that the request belongs elsewhere, the call fails with ErrMoved.
 	Route Route
+
+	call call
 }
 
 // waited corrects the announced timeout after a wait.
@@ -79,7 +82,6 @@ type Conn struct {
 	onDeath   func(*Conn, error)
 	onDoubt   func(error)     // told once at most, when the node is silent but writes still wait for it
 	running   *sync.WaitGroup // of the pool, which outlives the connection's goroutines
-	callPool  sync.Pool       // of *call: per connection, since a channel belongs to one synctest bubble
 
 	mu         sync.Mutex // guards all below; never held across I/O
 	cause      error      // set once, by die
@@ -105,9 +107,8 @@ func newConn(address string, stream net.Conn, options *Options, node *Node, runn
 	c := &Conn{
 		address: address, options: options, stream: stream, patience: &node.patience, latency: &node.latency,
 		kick: make(chan struct{}, 1), onDeath: onDeath, onDoubt: onDoubt, running: running,
-		callPool: sync.Pool{New: func() any { return &call{done: make(chan struct{}, 1)} }},
-		pending:  newPendingCalls(options.Window),
-		role:     role{turn: make(chan struct{}, 1)},
+		pending: newPendingCalls(options.Window),
+		role:    role{turn: make(chan struct{}, 1)},
 	}
 	c.reader = &reader{conn: c, buffer: make([]byte, readBufferSize)}
 	c.tryWrite, c.read = nonBlocking(stream), reading(stream)
@@ -121,16 +122,14 @@ func newConn(address string, stream net.Conn, options *Options, node *Node, runn
 // nil. Errors: *ServerError, ErrNoResult and *ResultError if the server answered, *errUnusable,
 // *CallError otherwise.
 func (c *Conn) do(ctx context.Context, request *Request) error {
-	pending := c.callPool.Get().(*call)
-	pending.method, pending.result, pending.until = request.Method, request.Result, request.Deadline
+	pending := request.begin(c.running)
 	err := c.enqueue(ctx, request, pending)
 	if err == nil {
 		err = c.await(ctx, pending)
 	}
 	// Nobody else knows the call now: either it never entered the table, or it was removed and its
 	// finisher has sent its only signal, or we removed it ourselves.
-	pending.result, pending.err, pending.began = nil, nil, time.Time{}
-	c.callPool.Put(pending)
+	pending.err, pending.began = nil, time.Time{}
 	return err
 }
 

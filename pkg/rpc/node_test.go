@@ -209,7 +209,7 @@ func TestNodeReplacesAWornOutConnection(t *testing.T) {
 // slotOn finds the slot of the only call in flight.
 func (b *background) slotOn(c *Conn) int {
 	for i := range c.pending.slots {
-		if pending := c.pending.slots[i].call; pending != nil && pending.result == b.Result {
+		if pending := c.pending.slots[i].call; pending != nil && pending.request.Result == b.Result {
 			return i
 		}
 	}

@@ -2,23 +2,39 @@ package rpc
 
 import (
 	"math/bits"
+	"sync"
 	"time"
-
-	"github.com/bridle-kv/bridle/pkg/rpc/wire"
 )
 
-// call is one request that waits for its answer. The caller owns it, except between its entry into
-// the table of pending calls and its removal, when whoever removes it must finish it.
+// call is a Request in the hands of a connection, of which it is a part: so it costs no memory of its own.
+// The caller owns it, except between its entry into the table of pending calls and its removal, when whoever
+// removes it must finish it.
 type call struct {
-	method *wire.Method
-	result wire.Result
-	slot   int
-	tick   uint32 // of the sweep when it entered the table
-	end    uint64 // position of the frame's last byte in the stream of the connection, plus one
-	until  time.Time
-	began  time.Time     // when it entered the table, if it is a sample of the node's latency
-	done   chan struct{} // capacity 1; the finisher sends once, as the last thing it does
-	err    error         // set by the finisher before it sends
+	request *Request
+	users   *sync.WaitGroup // the goroutines of the pool that done was made for
+	end     uint64          // position of the frame's last byte in the stream of the connection, plus one
+	began   time.Time       // when it entered the table, if it is a sample of the node's latency
+	done    chan struct{}   // capacity 1; the finisher sends once, as the last thing it does
+	err     error           // set by the finisher before it sends
+	slot    int
+	tick    uint32 // of the sweep when it entered the table
+}
+
+// begin returns the request's call, ready for a connection of the pool with the given goroutines. The channel
+// serves all calls of a request that is used again, except that of a copy, which may be under way together
+// with the original, and that of another pool, which may live in another synctest bubble, where it could
+// not be used.
+func (q *Request) begin(users *sync.WaitGroup) *call {
+	if q.call.request != q || q.call.users != users {
+		q.call = call{request: q, users: users, done: make(chan struct{}, 1)}
+	}
+	return &q.call
+}
+
+// outOfTime says whether the call has a deadline that has passed.
+func (c *call) outOfTime(now time.Time) bool {
+	until := c.request.Deadline
+	return !until.IsZero() && !now.Before(until)
 }
 
 // finish hands the call back to its caller. Only who removed it from the table may do so.

@@ -182,7 +182,7 @@ func (r *reader) complete(a *arrival) error {
 	if a.call == nil {
 		return nil
 	}
-	if want := a.call.method.ReplyName(); string(a.response.Name) != want {
+	if want := a.call.request.Method.ReplyName(); string(a.response.Name) != want {
 		err := fmt.Errorf("answer named %.60q to a call that expects %q", a.response.Name, want)
 		cause := protocolViolation(err)
 		a.call.finish(&CallError{Address: r.conn.address, Stage: StageAwaiting, Outcome: retry.InDoubt, Err: cause})
@@ -201,7 +201,7 @@ func (r *reader) interpret(a *arrival) error {
 	if len(a.response.Result) == 0 {
 		return ErrNoResult
 	}
-	if err := wire.DecodeResult(&r.decoder, a.response.Result, a.call.result); err != nil {
+	if err := wire.DecodeResult(&r.decoder, a.response.Result, a.call.request.Result); err != nil {
 		return &ResultError{Err: err}
 	}
 	return nil

@@ -133,8 +133,8 @@ func (c *Conn) wakeLoop() {
 // readLoop goes on, and the caller waits like any other.
 func (c *Conn) readOwn(pending *call) {
 	limit := time.Now().Add(loneReading)
-	if !pending.until.IsZero() && pending.until.Before(limit) {
-		limit = pending.until
+	if until := pending.request.Deadline; !until.IsZero() && until.Before(limit) {
+		limit = until
 	}
 	err := c.stream.SetReadDeadline(limit)
 	for err == nil && len(pending.done) == 0 {

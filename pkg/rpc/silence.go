@@ -81,7 +81,7 @@ func (c *Conn) checkSilence() {
 // writing says whether a write is in flight. The mutex is held.
 func (c *Conn) writing() bool {
 	for i := range c.pending.slots {
-		if call := c.pending.slots[i].call; call != nil && !call.method.IsRead() {
+		if call := c.pending.slots[i].call; call != nil && !call.request.Method.IsRead() {
 			return true
 		}
 	}
@@ -105,7 +105,7 @@ func (c *Conn) doubt(cause error) {
 	c.retireFor(cause)
 	var reads []*call
 	for i := range c.pending.slots {
-		if call := c.pending.slots[i].call; call != nil && call.method.IsRead() {
+		if call := c.pending.slots[i].call; call != nil && call.request.Method.IsRead() {
 			c.pending.giveUp(call)
 			c.stats.abandoned++
 			call.sample(c.latency)

@@ -103,7 +103,7 @@ type expiredCall struct {
 func (c *Conn) expire(now time.Time) (expired []expiredCall) {
 	for i := range c.pending.slots {
 		pending := c.pending.slots[i].call
-		if pending != nil && !pending.until.IsZero() && !now.Before(pending.until) {
+		if pending != nil && pending.outOfTime(now) {
 			c.pending.giveUp(pending)
 			expired = append(expired, expiredCall{pending, c.givenUp(pending, context.DeadlineExceeded)})
 		}
