@@ -24,8 +24,7 @@ type Client struct {
 	pool      *rpc.Pool
 	manager   *meta.MetaManager
 	counters  *counters
-	observers *observers     // nil: there are no hooks
-	running   sync.WaitGroup // tables being opened
+	observers *observers // nil: there are no hooks
 
 	mu     sync.Mutex // guards what follows; never held while anything is waited for
 	tables map[string]*opening
@@ -158,7 +157,7 @@ func (c *Client) opening(name string) *opening {
 	if o == nil {
 		o = &opening{done: make(chan struct{}), warm: make(chan struct{})}
 		c.tables[name] = o
-		c.running.Go(func() { c.open(name, o) })
+		c.pool.Go(func() { c.open(name, o) }) // it is not closed yet: that comes after c.closed is set
 	}
 	return o
 }
@@ -215,15 +214,13 @@ func (c *Client) Close() error {
 	c.mu.Lock()
 	c.closed = true
 	c.mu.Unlock()
-	// 2. Stop asking the meta servers; the openings under way end with that. 3. Fail what is in
-	// flight, which must not wait for foreign code to let go of 2.
+	// 2. Stop asking the meta servers; the openings under way, which the pool waits for, end with that.
+	// 3. Fail what is in flight, which must not wait for foreign code to let go of 2.
 	stopped := make(chan error, 1)
 	go func() { stopped <- c.manager.Close(ctx) }()
-	err := errors.Join(c.pool.Close(ctx), <-stopped)
-	if err != nil {
+	if err := errors.Join(c.pool.Close(ctx), <-stopped); err != nil {
 		return fmt.Errorf("pegasus: close: %w", err)
 	}
-	c.running.Wait()
 	return nil
 }
 

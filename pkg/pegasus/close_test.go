@@ -161,6 +161,41 @@ func TestCloseDuringWarmUp(t *testing.T) {
 	})
 }
 
+// openingWith returns a client of which a table is being opened by a goroutine that calls f at the end.
+func (b *box) openingWith(f func(client *pegasus.Client)) *pegasus.Client {
+	var client *pegasus.Client
+	installed := func(meta.Reason, *meta.Routing) { f(client) }
+	client = b.open(pegasus.WithDirectory(meta.Options{Hooks: meta.Hooks{RoutingInstalled: installed}}))
+	b.t.Cleanup(b.inBackground(func() { _, _ = client.OpenTable(b.t.Context(), tableName) }))
+	pass(time.Second)
+	return client
+}
+
+// TestCloseWaitsForOpenings has the goroutine that opens a table take longer than everything else that
+// Close ends: it waits for that as well, but not for ever.
+func TestCloseWaitsForOpenings(t *testing.T) {
+	inCluster(t, onebox.Config{}, func(t *testing.T, b *box) {
+		release := make(chan struct{})
+		client := b.openingWith(func(*pegasus.Client) { <-release })
+		time.AfterFunc(time.Second, func() { close(release) })
+		require.Equal(t, time.Second, elapsed(func() { require.NoError(t, client.Close()) }))
+	})
+	inCluster(t, onebox.Config{}, func(t *testing.T, b *box) {
+		release := make(chan struct{})
+		client := b.openingWith(func(*pegasus.Client) { <-release })
+		require.Equal(t, 5*time.Second, elapsed(func() { require.ErrorIs(t, client.Close(), context.DeadlineExceeded) }))
+		close(release)
+		require.NoError(t, client.Close())
+	})
+	inCluster(t, onebox.Config{}, func(t *testing.T, b *box) {
+		var closing error
+		client := b.openingWith(func(client *pegasus.Client) { closing = client.Close() })
+		pass(10 * time.Second)
+		require.ErrorIs(t, closing, context.DeadlineExceeded, "it was asked to wait for its caller")
+		require.NoError(t, client.Close())
+	})
+}
+
 // stuck is foreign code that lets go of nothing before it is released.
 type stuck struct{ release chan struct{} }
 

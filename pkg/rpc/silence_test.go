@@ -291,3 +291,36 @@ func TestSilenceOfAFrameThatNeverEnds(t *testing.T) {
 		})
 	}
 }
+
+// A frame may take eight times the limit to come, however slowly, 32 s by default. One that takes longer
+// is the end of the connection: the bytes that still come are no signs of life any more.
+func TestTimeOfAFrame(t *testing.T) {
+	for _, limit := range []time.Duration{time.Second, 4 * time.Second} {
+		for name, takes := range map[string]time.Duration{
+			"just in time": 8*limit - 100*time.Millisecond, "too long": time.Hour,
+		} {
+			t.Run(fmt.Sprint(name, " ", limit), func(t *testing.T) {
+				bubble(t, func(t *testing.T) {
+					r := newRig(t, Options{ReadSilenceLimit: readLimit, SilenceLimit: limit})
+					p := r.connect()
+					c := r.start("key")
+					frame := p.mustNext().answerWith(make([]byte, 1000))
+					for began := time.Now(); time.Since(began) < takes && !c.ended(); time.Sleep(readLimit / 5) {
+						p.write(frame[:1])
+						frame = frame[1:]
+					}
+					p.write(frame)
+					if takes < 8*limit {
+						require.NoError(t, c.result())
+						require.Len(t, c.value, 1000)
+						require.Zero(t, r.node.Epoch())
+						return
+					}
+					c.requireFailed(t, StageAwaiting, retry.InDoubt, ErrSilent)
+					requireBetween(t, 8*limit, readLimit+3*r.pool.options.SweepInterval, c.took)
+					require.EqualValues(t, 1, r.node.Epoch())
+				})
+			})
+		}
+	}
+}
