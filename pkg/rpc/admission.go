@@ -33,7 +33,7 @@ type waiter struct {
 type Route interface {
 	// Moved says whether a request with this header, for the node at address, belongs elsewhere by now. It
 	// returns a channel that is closed when the answer may have changed, or nil if it never will. It is
-	// called by any goroutine, with the connection locked: it waits for nothing and calls nobody.
+	// called by any goroutine, which may have the connection locked: it waits for nothing and calls nobody.
 	Moved(header *wire.Header, address string) (moved bool, news <-chan struct{})
 }
 

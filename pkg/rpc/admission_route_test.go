@@ -142,6 +142,7 @@ func TestStressMovedRequests(t *testing.T) {
 	const callers, rounds = 16, 300
 	r, route := newRig(t, Options{Window: 2, SweepInterval: time.Millisecond}), newStubRoute()
 	serve(t, r.network, echo)
+	require.NoError(t, r.node.Connect(t.Context())) // so that nobody waits for a dial
 	done := make(chan struct{})
 	var running, moving sync.WaitGroup
 	for i := range callers {
@@ -177,4 +178,27 @@ func TestStressMovedRequests(t *testing.T) {
 	require.Zero(t, conn.admission.waiting)
 	require.Zero(t, conn.admission.reserved)
 	require.Zero(t, conn.pending.inFlight)
+}
+
+// Those who wait for a dial leave it as soon as their requests belong elsewhere, and others stay, however much
+// other news comes. The dial goes on for them.
+func TestDialIsNotWaitedForWhenTheRequestHasMoved(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r, route := newRig(t, undisturbed), newStubRoute()
+		serve(t, r.network, echo)
+		r.network.SetLatency(address, 400*time.Millisecond)
+		calls := r.startRouted(route, 4)
+		for _, moved := range [][]uint64{{1000}, {1, 3}, {1001}} {
+			time.Sleep(100 * time.Millisecond)
+			route.move(moved...)
+		}
+		for _, i := range []int{1, 3} {
+			calls[i].requireFailed(t, StageConnecting, retry.NotSent, ErrMoved)
+			require.Equal(t, 200*time.Millisecond, calls[i].took)
+		}
+		for _, i := range []int{0, 2} {
+			calls[i].requireAnswered(t)
+		}
+		require.Equal(t, 1, r.network.Dials(address))
+	})
 }

@@ -38,8 +38,8 @@ type Request struct {
 	Deadline time.Time
 	// Times, if it is not nil, is filled in before Call returns.
 	Times *Times
-	// Route, if it is not nil, is asked while the call waits for a place in a connection's window. When it
-	// says that the request belongs elsewhere, the call fails with ErrMoved.
+	// Route, if it is not nil, is asked while the call waits for a connection, or for a place in its window.
+	// When it says that the request belongs elsewhere, the call fails with ErrMoved.
 	Route Route
 
 	call call

@@ -43,22 +43,34 @@ func (l *link) live() *Conn {
 }
 
 // connect returns the live connection, after a dial if need be. While the node is in its pause after
-// a failed dial, it fails at once.
-func (l *link) connect(ctx context.Context, deadline time.Time) (*Conn, error) {
+// a failed dial, it fails at once. A request that belongs elsewhere by now does not wait for the dial any
+// longer: one to a host that is gone takes all its time. Those who wait ask for themselves here, unlike those
+// in a connection's queue, since there is no connection that could ask for them.
+func (l *link) connect(ctx context.Context, request *Request) (*Conn, error) {
 	f, conn, err := l.join()
 	if f == nil {
 		return conn, err
 	}
-	if !deadline.IsZero() {
+	if !request.Deadline.IsZero() {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithDeadline(ctx, deadline)
+		ctx, cancel = context.WithDeadline(ctx, request.Deadline)
 		defer cancel()
 	}
-	select {
-	case <-f.done:
-		return f.conn, f.err
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	for {
+		var moved bool
+		var news <-chan struct{} // nil: none will come
+		if request.Route != nil {
+			if moved, news = request.Route.Moved(&request.Header, l.node.address); moved {
+				return nil, ErrMoved
+			}
+		}
+		select {
+		case <-f.done:
+			return f.conn, f.err
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-news:
+		}
 	}
 }
 

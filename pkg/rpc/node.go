@@ -93,7 +93,7 @@ func (n *Node) call(ctx context.Context, request *Request) error {
 		conn := l.live()
 		if conn == nil {
 			var err error
-			if conn, err = l.connect(ctx, request.Deadline); err != nil {
+			if conn, err = l.connect(ctx, request); err != nil {
 				return n.notSent(err)
 			}
 			request.waited()
@@ -134,7 +134,7 @@ func (n *Node) Connect(ctx context.Context) error {
 		if l.live() != nil {
 			continue
 		}
-		if _, err := l.connect(ctx, time.Time{}); err != nil {
+		if _, err := l.connect(ctx, new(Request)); err != nil {
 			return n.notSent(err)
 		}
 	}
