@@ -16,7 +16,8 @@ import (
 	"github.com/bridle-kv/bridle/pkg/snapshot"
 )
 
-// Options configure a MetaManager. The zero value of each field means its default.
+// Options configure a MetaManager. The zero value of each field means its default; NewManager refuses
+// negative values.
 type Options struct {
 	// BackupDelay is how long the leader may take before the other meta servers are asked as well.
 	// Default 1/3 s. Shorter finds a new leader sooner and asks more when the leader is slow.

@@ -18,7 +18,8 @@ type DelRangeOptions struct {
 	StopInclusive bool
 	// SortKeyFilter selects among the sort keys in the range.
 	SortKeyFilter Filter
-	// BatchSize bounds the number of records that are deleted together; 0 means 100.
+	// BatchSize bounds the number of records that are deleted together; 0 means 100. They
+	// are fewer if the request would otherwise exceed Settings.MaxWriteBytes.
 	BatchSize int
 }
 

@@ -43,7 +43,7 @@ var (
 	// ErrAnswerTooLarge means that a server answered with more than rpc.Options.MaxResponseBytes. The
 	// operation should ask for less at a time.
 	ErrAnswerTooLarge = rpc.ErrResponseTooLarge
-	// ErrInvalidTTL means that a TTL is negative, or ends beyond the year 2084, where expiry times end.
+	// ErrInvalidTTL means that a TTL is negative, or ends after 19 January 2084, where expiry times end.
 	ErrInvalidTTL = errors.New("TTL out of range")
 	// ErrNotInteger means that Incr, or a check that compares integers, met a value or an operand that
 	// is no integer of 64 bits. Nothing was written.

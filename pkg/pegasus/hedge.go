@@ -17,17 +17,17 @@ import (
 // Hedging sets reads from secondaries, see [WithHedgedReads]. The zero value of each field means its
 // default.
 type Hedging struct {
-	// Delay is how long the primary may take before a secondary is asked as well. Default: as long as
-	// the share Quantile of its latest reads took, within MinDelay and MaxDelay; if that is more than
-	// twice what it is on a secondary, only as long as there, or twice as long as half of the primary's
-	// reads took if that is longer.
+	// Delay is how long the primary may take before a secondary is asked as well, at most 1 h. Default:
+	// as long as the share Quantile of its latest reads took, within MinDelay and MaxDelay; if that is
+	// more than twice what it is on a secondary, only as long as there, or twice as long as half of the
+	// primary's reads took if that is longer.
 	Delay time.Duration
 	// Quantile is the share of reads that are not hedged, 0.5 to 0.999. Default 0.95.
 	Quantile float64
-	// MinDelay is the shortest delay that follows from Quantile. Default 1 ms.
+	// MinDelay is the shortest delay that follows from Quantile, 10 µs to 1 h. Default 1 ms.
 	MinDelay time.Duration
 	// MaxDelay is the longest delay that follows from Quantile, and the delay while too little is known
-	// about a node. Default 100 ms.
+	// about a node, MinDelay to 1 h. Default 100 ms, or MinDelay if that is longer.
 	MaxDelay time.Duration
 	// MaxExtraLoad bounds the reads sent to secondaries, as a share of all reads, 0.001 to 1. Default
 	// 0.05. Reads that a secondary is asked for because the primary is away do not count.

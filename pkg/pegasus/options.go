@@ -101,7 +101,7 @@ type TTLOption struct{ ttl time.Duration }
 // fractions: the seconds count from the last full one of this machine's clock, so that the record
 // may go up to a second early, and end by the server's clock. 0 means that it does not expire,
 // unless the table has a default TTL; with Incr, that it keeps its expiry. A negative time, or one
-// that ends after the year 2084, fails with ErrInvalidTTL (docs/protocol.md, TTL).
+// that ends after 19 January 2084, fails with ErrInvalidTTL (docs/protocol.md, TTL).
 func WithTTL(ttl time.Duration) TTLOption { return TTLOption{ttl} }
 
 func (o TTLOption) applyToWrite(to callOptions) callOptions {

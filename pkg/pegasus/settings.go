@@ -62,8 +62,8 @@ const (
 	DefaultRetryRatio = 0.1
 )
 
-// WithOperationTimeout sets the time that an operation may take if its context has no deadline.
-// Default 5 s. Shorter gives up on failovers that would have ended well; longer holds more callers
+// WithOperationTimeout sets the time, 1 ms to a day, that an operation may take if its context has no
+// deadline. Default 5 s. Shorter gives up on failovers that would have ended well; longer holds more callers
 // while a partition is away.
 func WithOperationTimeout(d time.Duration) Option {
 	return func(s *Settings) { s.OperationTimeout = d }

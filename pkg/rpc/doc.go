@@ -13,8 +13,8 @@
 // goroutine per connection, but others may take its part: the reader writes for the callers it has
 // just woken, and a lone caller writes and reads itself. Everything the three share (buffer, table of pending calls, admission, counters) is guarded
 // by one mutex per connection, held for nanoseconds and never across I/O or foreign code other than
-// the encoders of package wire. Who needs several mutexes takes those of the link, the Pool, the Node
-// and the connection in this order.
+// the encoders of package wire. Who needs several mutexes takes them in this order: that of a link or
+// of a circuit, then of Notices, the Pool, the Node, the connection, the latencies.
 //
 // # Invariants
 //
