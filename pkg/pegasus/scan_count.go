@@ -115,6 +115,7 @@ func (f *fetcher) countPart(ctx context.Context) (count int64, err error) {
 		if f.response.Status == wire.StatusIncomplete {
 			return 0, errCountKeys // there is no key to go on from
 		}
+		f.keep() // first of all, so that the context is freed whatever the answer is worth
 		if f.response.Count < 0 {
 			return 0, f.scanner.table.answered(&f.operation, wire.StatusOK, fmt.Errorf("%w: count %d", ErrBadAnswer, f.response.Count))
 		}
@@ -125,7 +126,6 @@ func (f *fetcher) countPart(ctx context.Context) (count int64, err error) {
 		if !f.response.HasCount {
 			count += int64(len(f.response.Records)) // a server that does not know the flag
 		}
-		f.keep()
 	}
 	return count, nil
 }
