@@ -33,7 +33,7 @@ var frameClasses = []class{
 		[]string{"ERR_INVALID_PARAMETERS", "ERR_NO_NEED_OPERATE"}, Return, false},
 }
 
-// metaClasses transcribes "Body errors of meta servers" and "Leader handling".
+// metaClasses transcribes "Body errors of meta servers" and "Routing query".
 var metaClasses = []class{
 	{"handled", []string{"ERR_OK"}, Return, true},
 	{"not the leader, or not yet a server", []string{"ERR_FORWARD_TO_OTHERS", "ERR_HANDLER_NOT_FOUND"}, AskOthers, false},
