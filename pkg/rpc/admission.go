@@ -140,7 +140,8 @@ func (a *admission) expire(now time.Time, address string) (expired bool) {
 }
 
 // admit returns nil when there is room for one more call, after waiting for it if need be. It is
-// called, and returns, with the mutex held, but lets go of it while it waits.
+// called, and returns, with the mutex held, but lets go of it while it waits. So do the functions below
+// that it is made of.
 func (c *Conn) admit(ctx context.Context, request *Request) error {
 	if err := c.refusal(); err != nil {
 		return err
@@ -148,6 +149,11 @@ func (c *Conn) admit(ctx context.Context, request *Request) error {
 	if c.admission.waiting == 0 && c.hasRoom() {
 		return nil
 	}
+	return c.queueUp(ctx, request)
+}
+
+// queueUp waits for room, unless the request may not wait or belongs elsewhere.
+func (c *Conn) queueUp(ctx context.Context, request *Request) error {
 	if request.FailFast {
 		return c.notAdmitted(ErrBusy)
 	}
@@ -164,35 +170,46 @@ func (c *Conn) admit(ctx context.Context, request *Request) error {
 		c.armSweep()
 	}
 	c.mu.Unlock()
-	var err error
 	select {
-	case err = <-w.admitted:
+	case err := <-w.admitted:
 		c.mu.Lock()
+		return c.takePlace(request, err)
 	case <-ctx.Done():
 		c.mu.Lock()
-		if c.admission.leave(ticket) {
-			c.sweep.unanswered = true
-			return c.notAdmitted(ctx.Err())
-		}
-		c.mu.Unlock()
-		err = <-w.admitted // whoever took us out has told us already, or is about to
-		c.mu.Lock()
-		if err == nil {
-			c.admission.reserved--
-			c.admitNext() // our place is somebody else's now
-			return c.notAdmitted(ctx.Err())
-		}
+		return c.leaveQueue(&w, ticket, ctx.Err())
 	}
+}
+
+// takePlace ends the wait of a caller that is out of the queue: it has a place if verdict is nil.
+func (c *Conn) takePlace(request *Request, verdict error) error {
 	request.waited()
-	if err != nil {
-		var unusable *errUnusable
-		if errors.As(err, &unusable) {
-			return err
-		}
-		return c.notAdmitted(err)
+	if verdict == nil {
+		c.admission.reserved--
+		return c.refusal()
+	}
+	var unusable *errUnusable
+	if errors.As(verdict, &unusable) {
+		return verdict
+	}
+	return c.notAdmitted(verdict)
+}
+
+// leaveQueue ends the wait of a caller that gives up, for a cause. Who has taken it out of the queue
+// meanwhile has told it already, or is about to.
+func (c *Conn) leaveQueue(w *waiter, ticket int, cause error) error {
+	if c.admission.leave(ticket) {
+		c.sweep.unanswered = true
+		return c.notAdmitted(cause)
+	}
+	c.mu.Unlock()
+	verdict := <-w.admitted
+	c.mu.Lock()
+	if verdict != nil {
+		return c.takePlace(w.request, verdict)
 	}
 	c.admission.reserved--
-	return c.refusal()
+	c.admitNext() // our place is somebody else's now
+	return c.notAdmitted(cause)
 }
 
 func (c *Conn) notAdmitted(cause error) error {
