@@ -1,7 +1,9 @@
 package defects
 
 import (
+	"go/format"
 	"os"
+	"os/exec"
 	"path"
 	"path/filepath"
 	"regexp"
@@ -63,4 +65,28 @@ func TestFileMapIsComplete(t *testing.T) {
 	for file := range library(t) {
 		require.True(t, mapped[file] || filepath.Base(file) == "doc.go", "the file map lacks %s", file)
 	}
+}
+
+// TestReadmeCompiles has the compiler and vet look at the program in README.md, which users copy.
+func TestReadmeCompiles(t *testing.T) {
+	if testing.Short() {
+		t.Skip("compiles a program")
+	}
+	root, err := inventory.Root()
+	require.NoError(t, err)
+	text, err := os.ReadFile(filepath.Join(root, "README.md"))
+	require.NoError(t, err)
+	_, program, found := strings.Cut(string(text), "```go\n")
+	require.True(t, found)
+	program, _, found = strings.Cut(program, "```\n")
+	require.True(t, found)
+	formatted, err := format.Source([]byte(program))
+	require.NoError(t, err)
+	require.Equal(t, string(formatted), program)
+	file := filepath.Join(t.TempDir(), "main.go")
+	require.NoError(t, os.WriteFile(file, []byte(program), 0o600))
+	command := exec.CommandContext(t.Context(), "go", "vet", file)
+	command.Dir = root // for the module that it imports
+	output, err := command.CombinedOutput()
+	require.NoError(t, err, "%s", output)
 }
