@@ -99,7 +99,7 @@ func (d *display) summary() {
 		dials += node.Dials
 	}
 	verdict := "every operation succeeded, every acknowledged write was kept"
-	if d.load.failures.Load() > 0 || d.load.lost.Load() > 0 {
+	if !d.load.flawless() {
 		verdict = "FAILED"
 	}
 	fmt.Fprintf(d.out, "%s\n\n", strings.Repeat(" ", d.line))

@@ -140,7 +140,8 @@ func (c *caller) read(key int) {
 		c.load.failed(err)
 		return
 	}
-	if found := version(value); found != c.acked[key] && found != c.doubt[key] {
+	found := version(value)
+	if mayBe := found == c.acked[key] || found != 0 && found == c.doubt[key]; !mayBe {
 		c.load.lost.Inc()
 		c.load.note(fmt.Sprintf("%s holds version %d, version %d was acknowledged", c.key(key), found, c.acked[key]))
 	}
@@ -153,6 +154,9 @@ func version(value []byte) uint64 {
 	}
 	return binary.BigEndian.Uint64(value)
 }
+
+// flawless says whether every operation succeeded and every acknowledged write was kept.
+func (l *load) flawless() bool { return l.failures.Load() == 0 && l.lost.Load() == 0 }
 
 func (l *load) failed(err error) {
 	l.failures.Inc()

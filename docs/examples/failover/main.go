@@ -116,7 +116,7 @@ func run(ctx context.Context, s settings) (ok bool, err error) {
 		l.verify(ctx)
 	}
 	show.summary()
-	return l.failures.Load() == 0 && l.lost.Load() == 0, nil
+	return l.flawless(), nil
 }
 
 func firstError(first, second error) error {
