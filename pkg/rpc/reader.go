@@ -131,6 +131,7 @@ func (r *reader) match(count int) {
 		return
 	}
 	c := r.conn
+	returning := int32(0)
 	c.mu.Lock()
 	for i := range r.arrivals[:count] {
 		a := &r.arrivals[i]
@@ -138,13 +139,14 @@ func (r *reader) match(count int) {
 		a.call, late = c.pending.take(a.response.Sequence)
 		switch {
 		case a.call != nil:
-			c.returning.Inc()
+			returning++
 		case late, c.cause != nil: // dead, it no longer knows who was waiting
 			c.stats.late++
 		case !c.answersOneway(a.response.Sequence):
 			c.stats.unexpected++
 		}
 	}
+	c.returning.Add(returning)
 	c.stats.received += uint64(count)
 	c.stats.readBytes = r.received
 	c.crowd = count
