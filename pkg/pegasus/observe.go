@@ -139,9 +139,9 @@ func (t *Table) observe(ctx context.Context, op *operation, routing *routingVers
 	return err
 }
 
-// timed counts and tells how long an operation took.
-func (t *Table) timed(ctx context.Context, op *operation, began time.Time, err error) {
-	took, observers := t.client.now().Sub(began), t.client.observers
+// timed counts and tells how long an operation took, which had the given time from its beginning on.
+func (t *Table) timed(ctx context.Context, op *operation, timeout time.Duration, err error) {
+	took, observers := timeout-op.deadline.Sub(t.client.now()), t.client.observers
 	t.client.counters.timed(op, took)
 	if observers == nil || !observers.operations {
 		return

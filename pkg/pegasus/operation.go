@@ -43,17 +43,7 @@ func (t *Table) run(ctx context.Context, op *operation) error {
 	if t.closed.Load() {
 		return t.invalid(op.name, ErrClosed)
 	}
-	timeout := t.client.settings.OperationTimeout
-	deadline, has := ctx.Deadline()
-	if has {
-		timeout = deadline.Sub(t.client.now())
-	} else {
-		deadline = t.client.in(timeout)
-	}
-	op.deadline, op.request.Deadline = deadline, deadline
-	op.request.Header.TimeoutMillis = wire.TimeoutMillis(timeout)
-	op.request.FailFast, op.request.Route = t.client.settings.FailFast, t.routing
-	op.tries, op.inDoubt, op.spared = 0, false, true
+	timeout := t.ready(ctx, op)
 	routing := t.routing.Load()
 	err := t.try(ctx, op, routing)
 	if err == nil {
@@ -62,9 +52,26 @@ func (t *Table) run(ctx context.Context, op *operation) error {
 		err = t.persist(ctx, op, routing, err)
 	}
 	if op.tally.timed {
-		t.timed(ctx, op, op.deadline.Add(-timeout), err)
+		t.timed(ctx, op, timeout, err)
 	}
 	return err
+}
+
+// ready gives an operation what its tries have in common, and returns the time that it has.
+func (t *Table) ready(ctx context.Context, op *operation) time.Duration {
+	settings := &t.client.settings
+	timeout := settings.OperationTimeout
+	deadline, has := ctx.Deadline()
+	if has {
+		timeout = deadline.Sub(t.client.now())
+	} else {
+		deadline = t.client.in(timeout)
+	}
+	op.deadline, op.request.Deadline = deadline, deadline
+	op.request.Header.TimeoutMillis = wire.TimeoutMillis(timeout)
+	op.request.FailFast, op.request.Route = settings.FailFast, t.routing
+	op.tries, op.inDoubt, op.spared = 0, false, true
+	return timeout
 }
 
 // try sends the request to the primary that the given snapshot names.
@@ -107,10 +114,14 @@ func (t *Table) attempt(ctx context.Context, op *operation, routing *routingVers
 // send makes one request to the operation's partition and waits for the answer, for as long as one try
 // may take.
 func (t *Table) send(ctx context.Context, op *operation, hedged bool) error {
-	limit := t.client.settings.TryTimeout
-	if limit == 0 || !op.idempotent {
-		return t.sendToTheEnd(ctx, op, hedged)
+	if limit := t.client.settings.TryTimeout; limit > 0 && op.idempotent {
+		return t.sendWithin(ctx, op, hedged, limit)
 	}
+	return t.sendToTheEnd(ctx, op, hedged)
+}
+
+// sendWithin is send for as long as the limit, or the operation's deadline if that is sooner.
+func (t *Table) sendWithin(ctx context.Context, op *operation, hedged bool, limit time.Duration) error {
 	until := t.client.now().Add(limit)
 	if !until.Before(op.deadline) {
 		return t.sendToTheEnd(ctx, op, hedged)

@@ -200,15 +200,20 @@ func (c *Conn) kickWriter() {
 
 // await waits for the call's finisher, or gives the call up when the context ends first.
 func (c *Conn) await(ctx context.Context, pending *call) error {
-	cancelled := ctx.Done()
-	if cancelled == nil {
-		<-pending.done
-		return pending.err
+	if ctx.Done() != nil {
+		return c.awaitEither(ctx, pending)
 	}
+	<-pending.done
+	return pending.err
+}
+
+// awaitEither is await for a context that can end. As a part of await it would cost all others a hundred
+// bytes of stack, which are not in the cache any more when their answers come.
+func (c *Conn) awaitEither(ctx context.Context, pending *call) error {
 	select {
 	case <-pending.done:
 		return pending.err
-	case <-cancelled:
+	case <-ctx.Done():
 	}
 	c.mu.Lock()
 	ours := c.pending.giveUp(pending)

@@ -66,6 +66,7 @@ func (l *link) connect(ctx context.Context, request *Request) (*Conn, error) {
 		}
 		select {
 		case <-f.done:
+			request.waited()
 			return f.conn, f.err
 		case <-ctx.Done():
 			return nil, ctx.Err()

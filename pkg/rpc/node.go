@@ -96,20 +96,28 @@ func (n *Node) call(ctx context.Context, request *Request) error {
 			if conn, err = l.connect(ctx, request); err != nil {
 				return n.notSent(err)
 			}
-			request.waited()
 		}
 		err := conn.do(ctx, request)
 		if err == nil {
 			return nil
 		}
-		var unusable *errUnusable
-		if !errors.As(err, &unusable) {
+		cause := unusable(err)
+		if cause == nil {
 			return err
 		}
 		if turn == maxTurns {
-			return n.notSent(unusable.cause)
+			return n.notSent(cause)
 		}
 	}
+}
+
+// unusable returns why a connection did not take a call, or nil if it did.
+func unusable(err error) error {
+	var unusable *errUnusable
+	if errors.As(err, &unusable) {
+		return unusable.cause
+	}
+	return nil
 }
 
 // maxTurns is the number of connections that a call tries to enter. One that ended just before says
