@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"io"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -201,4 +202,23 @@ func TestFailFast(t *testing.T) {
 		p.write(p.mustNext().answer())
 		c.requireAnswered(t)
 	})
+}
+
+// A write may find the circuit open, and closed by the time it gets the mutex, because another one has just
+// succeeded. Then it is sent: the time of the next probe means nothing any more.
+func TestCircuitThatClosesMeanwhile(t *testing.T) {
+	for range 200 {
+		c := circuit{changed: func(change CircuitChange) { t.Errorf("it was told to be %s", change.State) }}
+		c.open.Store(true)
+		c.next = time.Now().Add(time.Hour)
+		c.mu.Lock()
+		admitted := make(chan error, 1)
+		go func() { admitted <- c.admit() }()
+		for range 20 {
+			runtime.Gosched() // it looks, and waits for the mutex
+		}
+		c.open.Store(false)
+		c.mu.Unlock()
+		require.NoError(t, <-admitted)
+	}
 }
