@@ -97,7 +97,11 @@ func (b *bench) runGroup(group []operation, r *report[row]) (err error) {
 	defer func() { err = errors.Join(err, base.close()) }()
 	contenders := []contender{base}
 	for _, op := range group {
-		contenders = append(contenders, b.contender(op))
+		c := b.contender(op)
+		if bare, ok := base.(*floor); ok && op.woken {
+			c = &woken{bare}
+		}
+		contenders = append(contenders, c)
 	}
 	for _, callers := range b.callersOf(k) {
 		rounds, err := b.compete(contenders, callers)
@@ -179,6 +183,9 @@ func (b *bench) profile(file string) (err error) {
 	}
 	defer pprof.StopCPUProfile()
 	for _, op := range b.settings.operations {
+		if op.woken {
+			continue
+		}
 		for _, callers := range b.callersOf(op.kind) {
 			if _, err := b.meter.measure(b.contender(op), callers, b.settings.duration); err != nil {
 				return err

@@ -105,7 +105,7 @@ func TestRecords(t *testing.T) {
 func TestGroups(t *testing.T) {
 	got := groups(allOperations)
 	require.Len(t, got, 6)
-	require.Equal(t, []string{"get", "append_get"}, names(got[0]))
+	require.Equal(t, []string{"woken_get", "get", "append_get"}, names(got[0]))
 	require.Equal(t, []string{"set"}, names(got[1]))
 	require.Empty(t, groups(nil))
 }

@@ -18,6 +18,9 @@
 // Against it run Get, AppendGet and Set, each called by so many goroutines in a loop, each waiting for
 // its answer. Contexts are context.Background, or with -deadline a new one for each operation.
 //
+// Between the two, with -ops woken_get,get, is the floor with callers: each request is a goroutine's, which
+// sleeps until it is woken for an answer. No client whose callers wait can take less than that.
+//
 // MultiGet and MultiSet, of ten records with one hash key, run in the same way. BatchGet looks up a hundred
 // keys spread over all partitions, for one caller, against the same with Get: one key after the other,
 // and all at once with a goroutine for each. Their floor has one batch under way: a request for each

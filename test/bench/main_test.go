@@ -61,7 +61,7 @@ func TestWholeRun(t *testing.T) {
 		}
 	}
 	require.Equal(t, slices.Concat(
-		slices.Repeat([]string{"floor_get", "get", "append_get"}, 3), // one for each number of callers
+		slices.Repeat([]string{"floor_get", "woken_get", "get", "append_get"}, 3), // one for each number of callers
 		slices.Repeat([]string{"floor_set", "set"}, 3),
 		slices.Repeat([]string{"floor_multi_get", "multi_get"}, 3),
 		slices.Repeat([]string{"floor_multi_set", "multi_set"}, 3),

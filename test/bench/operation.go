@@ -56,6 +56,7 @@ type operation struct {
 	slow bool // each call is timed, of which reading the clock is no part
 	// scanner makes what runs instead of call.
 	scanner func(b *bench) scanner
+	woken   bool // it is the floor with callers that sleep, instead of a call
 }
 
 var (
@@ -94,6 +95,7 @@ func decode(result []byte, into wire.Result) error {
 
 // allOperations are the operations that can be measured, those of one kind side by side.
 var allOperations = []operation{
+	{name: "woken_get", kind: getKind, woken: true},
 	{name: "get", kind: getKind, call: get},
 	{name: "append_get", kind: getKind, call: appendGet},
 	{name: "set", kind: setKind, call: set},

@@ -21,8 +21,8 @@ func TestDefaults(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []int{1, 16, 64, 256}, s.callers)
 	require.Equal(t, []string{
-		"get", "append_get", "set", "multi_get", "multi_set", "batch_get", "get_100_in_turn", "get_100_at_once",
-		"scan",
+		"woken_get", "get", "append_get", "set", "multi_get", "multi_set", "batch_get", "get_100_in_turn",
+		"get_100_at_once", "scan",
 	}, names(s.operations))
 	require.Equal(t, time.Second, s.duration)
 	require.Equal(t, 3, s.rounds)
