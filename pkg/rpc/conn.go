@@ -76,6 +76,7 @@ type Conn struct {
 	// returning is the number of callers that have got their answers since frames were gathered last, and
 	// have not called again: how many frames are likely to come soon. It changes under the mutex only.
 	returning atomic.Int32
+	yield     yield         // belongs to whoever made writerIdle false
 	heard     atomic.Bool   // bytes came since the sweep looked last
 	latency   *latency      // the node's
 	patience  *readPatience // the node's

@@ -2,14 +2,18 @@ package rpc
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"math"
 	"net"
+	"runtime"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/atomic"
 
 	"github.com/bridle-kv/bridle/pkg/retry"
 	"github.com/bridle-kv/bridle/pkg/rpc/wire"
@@ -117,6 +121,67 @@ func TestDirectWriteIsNotForTheReaderWhileTheWriterWrites(t *testing.T) {
 		stream.reads <- answersOf("key 0", "key 1")[len(answersOf("key 0")):]
 		calls[1].requireAnswered(t)
 	})
+}
+
+// decoded is a Get whose answer is followed by something else, on the goroutine that reads.
+type decoded struct {
+	*get
+	then func()
+}
+
+func (d decoded) Decode(r *wire.Reader) {
+	d.get.Decode(r)
+	d.then()
+}
+
+// Of many answers that come at once, the first callers' next requests leave before the last callers get theirs:
+// otherwise the server would have nothing to do until all are delivered.
+func TestReaderWritesBetweenBatchesOfAnswers(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newDirectRig(t, newStubStream(math.MaxInt), Options{})
+		var calls []*background
+		var keys []string
+		var before, between uint64
+		for i := range arrivalBatch + 1 {
+			g := newGet(fmt.Sprint("key ", i))
+			switch i {
+			case 0: // asks for something else as soon as it can
+				g.Result = decoded{g, func() { require.NoError(t, r.node.Send(&newGet("next").Request)) }}
+			case arrivalBatch:
+				g.Result = decoded{g, func() { between = r.node.Stats().Flushes }}
+			}
+			calls, keys = append(calls, r.startWith(g)), append(keys, string(g.key))
+			synctest.Wait()
+		}
+		before = r.node.Stats().Flushes
+		r.conn().stream.(*stubStream).reads <- answersOf(keys...)
+		for _, c := range calls {
+			c.requireAnswered(t)
+		}
+		require.Equal(t, before+1, between)
+	})
+}
+
+// Who yields to goroutines that go on for long does without yielding for a while, and then tries again.
+func TestYieldIsSparedWhereOthersAreBusy(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	var stop atomic.Bool
+	var busy sync.WaitGroup
+	busy.Go(func() {
+		for !stop.Load() {
+		}
+	})
+	defer busy.Wait()
+	defer stop.Store(true)
+	var y yield
+	for turn := 0; turn < 100 && y.spared == 0; turn++ {
+		require.True(t, y.once())
+	}
+	require.Equal(t, sparedYields, y.spared)
+	for range sparedYields {
+		require.False(t, y.once())
+	}
+	require.True(t, y.once())
 }
 
 // Whoever gathers frames waits a little for callers that have just got their answers, but not again for those

@@ -16,8 +16,14 @@ const (
 	// smallReads in a row have not needed it.
 	keptBufferSize = 1 << 20
 	smallReads     = 64
-	// arrivalBatch is the number of answers that are matched to their calls under one lock.
-	arrivalBatch = 64
+	// arrivalBatch is the number of answers that are matched to their calls under one lock, and after which
+	// the reader, if it is the writer, too, writes what their callers have asked for meanwhile: so the
+	// server has something to do while the rest is delivered.
+	arrivalBatch = 128
+	// wakeBatch is the number of callers that are woken before they are let run. Half of those that wait to
+	// run usually move to another processor, and the last of them must be waited for (see Conn.linger): that
+	// should not be half of a whole batch.
+	wakeBatch = 32
 )
 
 // arrival is one answer on its way to its caller.
@@ -73,9 +79,15 @@ func (r *reader) deliver() error {
 				err = failure
 			}
 			r.arrivals[i] = arrival{}
+			if r.writes && (i+1)%wakeBatch == 0 {
+				r.conn.yield.once()
+			}
 		}
 		if err != nil || count < arrivalBatch {
 			return err
+		}
+		if r.writes {
+			r.writeForCallers()
 		}
 	}
 }

@@ -3,6 +3,7 @@ package rpc
 import (
 	"fmt"
 	"runtime"
+	"time"
 )
 
 const (
@@ -74,8 +75,7 @@ func (c *Conn) gather() bool {
 		seen = len(c.out)
 		left := c.returning.Load()
 		c.mu.Unlock()
-		runtime.Gosched()
-		if left > 0 && c.returning.Load() == left {
+		if c.yield.once() && left > 0 && c.returning.Load() == left {
 			c.linger(left)
 		}
 		c.mu.Lock()
@@ -87,6 +87,34 @@ func (c *Conn) gather() bool {
 		c.returning.Store(0) // they have other things to do
 	}
 	return c.cause == nil
+}
+
+const (
+	// longYield is how long it may take until a goroutine that yielded goes on: if it is longer, others are
+	// taken to have more to do than to return.
+	longYield = 5 * time.Millisecond
+	// sparedYields is the number of yields that are left out then.
+	sparedYields = 50
+)
+
+// yield is how the reader and the writer let callers run. Where callers are all that runs, that takes what they
+// need to return, some microseconds each. In a program that works on something else besides it takes until that is
+// done, or until the runtime ends its turn after 10 ms, and this several times for one batch of answers. So who
+// had to wait for long does without for a while: whom it would wait for has come meanwhile, or is far away.
+type yield struct{ spared int }
+
+// once yields, or returns false at once if it is to be left out.
+func (y *yield) once() bool {
+	if y.spared > 0 {
+		y.spared--
+		return false
+	}
+	began := time.Now()
+	runtime.Gosched()
+	if time.Since(began) > longYield {
+		y.spared = sparedYields
+	}
+	return true
 }
 
 // linger waits a moment for callers that return on other processors. Yielding is no way to wait for those:
