@@ -2,6 +2,7 @@
 //
 //	go run ./test/bench
 //	go run ./test/bench -json -callers 64
+//	go run ./test/bench -processors apart
 //	go run ./test/bench -meta 10.0.0.1:34601,10.0.0.2:34601 -table temp
 //	go run ./test/bench -open-loop -rate 1000,5000
 //
@@ -52,6 +53,11 @@
 //   - server_cpu_us_per_op: the median of the CPU time of the server's process.
 //
 // A number that is not available is "-" in the table and null in JSON.
+//
+// The system moves the two processes from processor to processor as it sees fit, and whether they share one
+// decides what it costs to wake the other side. That differs from the floor to an operation of the same run, and
+// from one run to the next. With -processors, each process is confined to one processor, which it has for
+// itself (apart) or shares with the other one (together); then GOMAXPROCS is 1 for both (Linux only).
 //
 // # What it cannot tell
 //

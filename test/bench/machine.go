@@ -16,7 +16,7 @@ func describe(s *settings, snapshot pegasus.Snapshot) []string {
 	for _, p := range table.Partitions {
 		primaries[p.Primary] = true
 	}
-	server := "test cluster in a process of its own on this machine"
+	server := "test cluster in a process of its own on this machine" + s.placement.describe()
 	if s.meta != "" {
 		server = "cluster of " + s.meta
 	}

@@ -24,7 +24,9 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	}
 	switch {
 	case s.serve:
-		err = serve(s.servers, stdin, stdout)
+		if err = s.placement.placeServer(); err == nil {
+			err = serve(s.servers, stdin, stdout)
+		}
 	case s.open.on:
 		err = runOpenLoop(s, stdout, stderr)
 	default:
@@ -42,12 +44,15 @@ func benchmark(s *settings, stdout, stderr io.Writer) (err error) {
 	serverCPU := func() (float64, error) { return notAvailable, nil }
 	metas, table := []string{s.meta}, s.table
 	if s.meta == "" {
-		server, startErr := startServer(s.servers)
+		server, startErr := startServer(s.servers, s.placement)
 		if startErr != nil {
 			return startErr
 		}
 		defer func() { err = errors.Join(err, server.stop()) }()
 		metas, table, serverCPU = server.greeting.Meta, server.greeting.Table, server.cpu
+	}
+	if err := s.placement.placeClient(); err != nil {
+		return err
 	}
 	client, err := pegasus.Open(metas)
 	if err != nil {

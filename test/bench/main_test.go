@@ -16,9 +16,10 @@ import (
 	"github.com/bridle-kv/bridle/test/onebox"
 )
 
-// TestMain lets the test binary be the server, as which the command under test starts itself.
+// TestMain lets the test binary be the command: the server, as which the command under test starts itself, or
+// one that is to be confined to a processor, out of which a process does not come again.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == "-serve" {
+	if len(os.Args) > 1 && (os.Args[1] == "-serve" || os.Args[1] == "-processors") {
 		os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 	}
 	goleak.VerifyTestMain(m)

@@ -49,7 +49,7 @@ func runOpenLoop(s *settings, stdout, stderr io.Writer) (err error) {
 	b := &openRun{settings: s, server: foreignServer{}}
 	metas, table, conditions := []string{s.meta}, s.table, []slowness{nil}
 	if s.meta == "" {
-		server, startErr := startServer(s.servers)
+		server, startErr := startServer(s.servers, s.placement)
 		if startErr != nil {
 			return startErr
 		}

@@ -66,6 +66,8 @@ func (o *openSettings) check(s *settings) error {
 		return nil
 	case s.meta == "" && s.servers < openServers:
 		return fmt.Errorf("-servers: %d are less than the %d that the open loop needs", s.servers, openServers)
+	case s.placement != anywhere:
+		return errors.New("-processors and -open-loop do not go together")
 	case s.cpuProfile != "":
 		return errors.New("-cpuprofile and -open-loop do not go together")
 	case expected(slices.Max(o.rates), s.duration) > maxScheduled:

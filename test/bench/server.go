@@ -103,13 +103,13 @@ type server struct {
 	complaints bytes.Buffer // its standard error, to be read when it has ended
 }
 
-// startServer starts the process of so many replica servers and waits until it is ready.
-func startServer(servers int) (*server, error) {
+// startServer starts the process of so many replica servers, there, and waits until it is ready.
+func startServer(servers int, where placement) (*server, error) {
 	program, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	s := &server{process: exec.Command(program, "-serve", "-servers", strconv.Itoa(servers))}
+	s := &server{process: exec.Command(program, "-serve", "-servers", strconv.Itoa(servers), "-processors", string(where))}
 	s.process.Stderr = &s.complaints
 	stdout, err := s.process.StdoutPipe()
 	if err != nil {

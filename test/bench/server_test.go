@@ -61,7 +61,7 @@ func TestServeRefuses(t *testing.T) {
 
 // TestServerFindsFault sends what a client must not send, and wants to be told in the end.
 func TestServerFindsFault(t *testing.T) {
-	s, err := startServer(1)
+	s, err := startServer(1, anywhere)
 	require.NoError(t, err)
 	conn, err := net.Dial("tcp", s.greeting.Meta[0])
 	require.NoError(t, err)
@@ -76,7 +76,7 @@ func TestServerFindsFault(t *testing.T) {
 
 // TestServerProcess starts the server as a process of its own.
 func TestServerProcess(t *testing.T) {
-	s, err := startServer(1)
+	s, err := startServer(1, anywhere)
 	require.NoError(t, err)
 	require.Len(t, s.greeting.Meta, 3)
 	first, err := s.cpu()
@@ -92,7 +92,7 @@ func TestServerProcess(t *testing.T) {
 }
 
 func TestServerDies(t *testing.T) {
-	s, err := startServer(1)
+	s, err := startServer(1, anywhere)
 	require.NoError(t, err)
 	require.NoError(t, s.process.Process.Kill())
 	require.Eventually(t, func() bool { _, err := s.cpu(); return err != nil }, time.Minute, time.Millisecond)

@@ -24,6 +24,7 @@ type settings struct {
 	scanRecords int
 	servers     int
 	deadline    time.Duration
+	placement   placement
 	json        bool
 	cpuProfile  string
 	serve       bool
@@ -61,6 +62,7 @@ func parseSettings(args []string, output io.Writer) (*settings, error) {
 	flags.IntVar(&s.valueSize, "value-size", 100, "size of values in bytes")
 	flags.IntVar(&s.scanRecords, "scan-records", 1_000_000, "records in the table, at least, when it is scanned")
 	flags.IntVar(&s.servers, "servers", 1, "replica servers of the cluster that is started")
+	processors := flags.String("processors", "", "where the two processes run, apart on a processor for each or together on one, with GOMAXPROCS=1; without it, anywhere (Linux)")
 	flags.DurationVar(&s.deadline, "deadline", 0, "give each operation a context of its own with this timeout; 0 means none")
 	quick := flags.Bool("quick", false, "run everything once for a moment, to see that it works")
 	flags.BoolVar(&s.json, "json", false, "print JSON lines, and everything else to standard error")
@@ -86,7 +88,7 @@ func parseSettings(args []string, output io.Writer) (*settings, error) {
 	if s.open.on && !given["servers"] {
 		s.servers = openServers
 	}
-	s.warmUp = s.duration / 5
+	s.warmUp, s.placement = s.duration/5, placement(*processors)
 	var err error
 	if s.callers, err = parseCallers(*callers); err != nil {
 		return nil, err
@@ -97,7 +99,7 @@ func parseSettings(args []string, output io.Writer) (*settings, error) {
 	if err := s.open.parse(); err != nil {
 		return nil, err
 	}
-	return s, errors.Join(s.check(), s.open.check(s))
+	return s, errors.Join(s.check(), s.placement.check(), s.open.check(s))
 }
 
 // shorten applies -quick, except where another flag says otherwise.
@@ -145,6 +147,8 @@ func (s *settings) check() error {
 	switch {
 	case (s.meta == "") != (s.table == ""):
 		return errors.New("-meta and -table go together")
+	case s.meta != "" && s.placement != anywhere:
+		return errors.New("-processors is for the cluster that is started, not for that of -meta")
 	case s.duration < time.Millisecond || s.duration > time.Hour:
 		return fmt.Errorf("-duration: %v is not from 1ms to 1h", s.duration)
 	case s.rounds < 1 || s.rounds > 1000:

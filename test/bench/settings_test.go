@@ -77,6 +77,9 @@ func TestRefusedFlags(t *testing.T) {
 		{[]string{"-servers", "0"}, "-servers"},
 		{[]string{"-servers", "17"}, "-servers"},
 		{[]string{"-deadline", "-1s"}, "-deadline"},
+		{[]string{"-processors", "1"}, `-processors: "1" is neither apart nor together`},
+		{[]string{"-processors", "apart", "-meta", "a:1", "-table", "t"}, "-processors"},
+		{[]string{"-processors", "apart", "-open-loop"}, "-processors and -open-loop"},
 		{[]string{"-unknown"}, "-unknown"},
 		{[]string{"get"}, `unexpected argument "get"`},
 	} {
