@@ -219,7 +219,7 @@ func TestBatchGetPartly(t *testing.T) {
 		require.Len(t, failure.Unwrap(), 1, "three items, one cause")
 		require.ErrorIs(t, err, pegasus.ErrBusy)
 		require.EqualError(t, err, fmt.Sprintf(`pegasus: batch get in table "temp": 3 of 12 items failed, `+
-			`first item %d: pegasus: batch get in table "temp" partition 2: server answered ERR_BUSY`, want[0]))
+			`first item %d: pegasus: batch get in table "temp" partition 2: node 10.0.1.3:34801: server answered ERR_BUSY`, want[0]))
 	})
 }
 

@@ -58,7 +58,7 @@ func TestDefect06IncrFails(t *testing.T) {
 			requests := b.requests(wire.Incr)
 			got, err := b.table.Incr(ctx, hashKey, sortKey, 1)
 			require.ErrorIs(t, err, pegasus.ErrNotInteger, "%q", value)
-			require.EqualError(t, err, `pegasus: incr in table "temp" partition 0: value is not an integer`)
+			require.EqualError(t, err, `pegasus: incr in table "temp" partition 0: node 10.0.1.1:34801: value is not an integer`)
 			require.Equal(t, wire.StatusInvalidArgument, failed(t, err).Status)
 			require.Equal(t, pegasus.Answered, failed(t, err).Outcome)
 			require.Zero(t, got)

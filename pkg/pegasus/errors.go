@@ -104,7 +104,7 @@ type Error struct {
 	Err error
 }
 
-// Error implements error.
+// Error implements error. The text names the server that the last try addressed.
 func (e *Error) Error() string {
 	var text strings.Builder
 	fmt.Fprintf(&text, "pegasus: %s", e.Operation)
@@ -122,7 +122,11 @@ func (e *Error) Error() string {
 	if e.Outcome == InDoubt {
 		text.WriteString(" (in doubt)")
 	}
-	fmt.Fprintf(&text, ": %v", e.Err)
+	cause := fmt.Sprint(e.Err)
+	if e.Node != "" && !strings.Contains(cause, e.Node) { // failures of a connection name it themselves
+		fmt.Fprintf(&text, ": node %s", e.Node)
+	}
+	text.WriteString(": " + cause)
 	return text.String()
 }
 

@@ -75,14 +75,14 @@ var failures = []failure{
 	},
 	{
 		name: "busy", arrange: disturbed(onebox.Fault{Error: wire.ErrBusy}), fail: set,
-		text: `pegasus: set in table "temp" partition 0: server answered ERR_BUSY`,
+		text: `pegasus: set in table "temp" partition 0: node 10.0.1.1:34801: server answered ERR_BUSY`,
 		want: pegasus.Error{Operation: "set", Node: node, Tries: 1, Server: wire.ErrBusy, Outcome: pegasus.Answered, RetryAfter: time.Second},
 		is:   []error{pegasus.ErrBusy}, not: []error{rpc.ErrBusy, context.DeadlineExceeded},
 		as: []func(error) bool{as[*rpc.ServerError]},
 	},
 	{
 		name: "an error that nobody knows", arrange: disturbed(onebox.Fault{Error: "ERR_OF_NEXT_YEAR"}), fail: get,
-		text: `pegasus: get in table "temp" partition 0: server answered ERR_OF_NEXT_YEAR`,
+		text: `pegasus: get in table "temp" partition 0: node 10.0.1.1:34801: server answered ERR_OF_NEXT_YEAR`,
 		want: pegasus.Error{Operation: "get", Node: node, Tries: 1, Server: "ERR_OF_NEXT_YEAR", Outcome: pegasus.Answered},
 		as:   []func(error) bool{as[*rpc.ServerError]}, not: []error{pegasus.ErrBusy},
 	},
@@ -90,7 +90,7 @@ var failures = []failure{
 		name:    "refused, then no time for another pause",
 		options: []pegasus.Option{pegasus.WithRetry(retry.Policy{InitialBackoff: time.Second})},
 		arrange: disturbed(onebox.Fault{Error: wire.ErrSplitting}), within: 100 * time.Millisecond, fail: get,
-		text: `pegasus: get in table "temp" partition 0: server answered ERR_SPLITTING (retry: no time left to retry: context deadline exceeded)`,
+		text: `pegasus: get in table "temp" partition 0: node 10.0.1.1:34801: server answered ERR_SPLITTING (retry: no time left to retry: context deadline exceeded)`,
 		want: pegasus.Error{Operation: "get", Node: node, Tries: 1, Server: wire.ErrSplitting, Outcome: pegasus.Answered},
 		is:   []error{context.DeadlineExceeded, retry.ErrDeadline},
 		as:   []func(error) bool{as[*rpc.ServerError]},
@@ -102,14 +102,14 @@ var failures = []failure{
 	},
 	{
 		name: "attempts used up", options: once, arrange: disturbed(onebox.Fault{Error: wire.ErrInvalidState}), fail: get,
-		text: `pegasus: get in table "temp" partition 0: server answered ERR_INVALID_STATE (retry: no attempts left)`,
+		text: `pegasus: get in table "temp" partition 0: node 10.0.1.1:34801: server answered ERR_INVALID_STATE (retry: no attempts left)`,
 		want: pegasus.Error{Operation: "get", Node: node, Tries: 1, Server: wire.ErrInvalidState, Outcome: pegasus.Answered},
 		is:   []error{retry.ErrAttempts},
 	},
 	{
 		name: "budget spent", options: []pegasus.Option{func(s *pegasus.Settings) { s.Retry.Budget = retry.NewBudget(2, 0.001) }},
 		arrange: func(b *box) { b.injectAll(onebox.Fault{Error: wire.ErrNotEnoughMember}) }, fail: set,
-		text: `pegasus: set in table "temp" partition 0 after 3 tries: server answered ERR_NOT_ENOUGH_MEMBER (retry: the client's retry budget is spent)`,
+		text: `pegasus: set in table "temp" partition 0 after 3 tries: node 10.0.1.1:34801: server answered ERR_NOT_ENOUGH_MEMBER (retry: the client's retry budget is spent)`,
 		want: pegasus.Error{Operation: "set", Node: node, Tries: 3, Server: wire.ErrNotEnoughMember, Outcome: pegasus.Answered},
 		is:   []error{retry.ErrBudget}, not: []error{context.DeadlineExceeded},
 	},
@@ -134,12 +134,12 @@ var failures = []failure{
 			b.set("key", "so that the connection is known to be good")
 			disturbed(onebox.Fault{CloseAfter: true}, onebox.Fault{Error: wire.ErrACLDeny})(b)
 		},
-		text: `pegasus: set in table "temp" partition 0 after 2 tries (in doubt): server answered ERR_ACL_DENY`,
+		text: `pegasus: set in table "temp" partition 0 after 2 tries (in doubt): node 10.0.1.1:34801: server answered ERR_ACL_DENY`,
 		want: pegasus.Error{Operation: "set", Node: node, Tries: 2, Server: wire.ErrACLDeny, Outcome: pegasus.InDoubt},
 	},
 	{
 		name: "an answer without a result", arrange: disturbed(onebox.Fault{OKWithoutBody: true}), fail: set,
-		text: `pegasus: set in table "temp" partition 0: server answered without a result`,
+		text: `pegasus: set in table "temp" partition 0: node 10.0.1.1:34801: server answered without a result`,
 		want: pegasus.Error{Operation: "set", Node: node, Tries: 1, Outcome: pegasus.Answered},
 		is:   []error{rpc.ErrNoResult},
 	},
@@ -187,7 +187,7 @@ var failures = []failure{
 	},
 	{
 		name: "table dropped", arrange: func(b *box) { require.NoError(b.t, b.DropTable(tableName)) }, fail: get,
-		text: `pegasus: get in table "temp" partition 0: server answered ERR_OBJECT_NOT_FOUND (query routing of table "temp": meta 10.0.0.1:34601 answered ERR_OBJECT_NOT_FOUND)`,
+		text: `pegasus: get in table "temp" partition 0: node 10.0.1.1:34801: server answered ERR_OBJECT_NOT_FOUND (query routing of table "temp": meta 10.0.0.1:34601 answered ERR_OBJECT_NOT_FOUND)`,
 		want: pegasus.Error{Operation: "get", Node: node, Tries: 1, Server: wire.ErrObjectNotFound, Outcome: pegasus.Answered},
 		is:   []error{pegasus.ErrNoSuchTable}, as: []func(error) bool{as[*rpc.ServerError], as[*meta.ServerError]},
 	},

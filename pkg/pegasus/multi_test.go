@@ -159,7 +159,7 @@ func TestSortKeyCountGivenUp(t *testing.T) {
 			got, err := s.table.SortKeyCount(t.Context(), hashKey)
 			require.ErrorIs(t, err, pegasus.ErrNotCounted)
 			require.Equal(t, pegasus.Answered, failed(t, err).Outcome)
-			require.EqualError(t, err, `pegasus: sort key count in table "temp" partition 0: too many records to count in time`)
+			require.EqualError(t, err, `pegasus: sort key count in table "temp" partition 0: node 10.0.0.9:34601: too many records to count in time`)
 			require.Zero(t, got)
 		})
 	}

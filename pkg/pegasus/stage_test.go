@@ -96,9 +96,9 @@ func TestDefect06StorageErrorsAreFinal(t *testing.T) {
 			}
 		}
 		status = wire.StatusIOError
-		require.EqualError(t, operations["del"](), `pegasus: del in table "temp" partition 0: storage status 5: storage I/O error`)
+		require.EqualError(t, operations["del"](), `pegasus: del in table "temp" partition 0: node 10.0.0.9:34601: storage status 5: storage I/O error`)
 		status = 99
-		require.EqualError(t, operations["get"](), `pegasus: get in table "temp" partition 0: storage status 99: not known to this client`)
+		require.EqualError(t, operations["get"](), `pegasus: get in table "temp" partition 0: node 10.0.0.9:34601: storage status 99: not known to this client`)
 
 		// "Not found" is what a read can be told. No write expects it.
 		status = wire.StatusNotFound
