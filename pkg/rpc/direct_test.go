@@ -135,30 +135,154 @@ func (d decoded) Decode(r *wire.Reader) {
 }
 
 // Of many answers that come at once, the first callers' next requests leave before the last callers get theirs:
-// otherwise the server would have nothing to do until all are delivered.
+// otherwise the server would have nothing to do until all are delivered. So it is after each batch.
 func TestReaderWritesBetweenBatchesOfAnswers(t *testing.T) {
+	const batches = 3
 	bubble(t, func(t *testing.T) {
 		r := newDirectRig(t, newStubStream(math.MaxInt), Options{})
 		var calls []*background
 		var keys []string
-		var before, between uint64
-		for i := range arrivalBatch + 1 {
+		var flushes []uint64
+		for i := range batches*arrivalBatch + 1 {
 			g := newGet(fmt.Sprint("key ", i))
-			switch i {
-			case 0: // asks for something else as soon as it can
-				g.Result = decoded{g, func() { require.NoError(t, r.node.Send(&newGet("next").Request)) }}
-			case arrivalBatch:
-				g.Result = decoded{g, func() { between = r.node.Stats().Flushes }}
+			if i%arrivalBatch == 0 { // asks for something else as soon as it can
+				g.Result = decoded{g, func() {
+					flushes = append(flushes, r.node.Stats().Flushes)
+					require.NoError(t, r.node.Send(&newGet("next").Request))
+				}}
 			}
 			calls, keys = append(calls, r.startWith(g)), append(keys, string(g.key))
 			synctest.Wait()
 		}
-		before = r.node.Stats().Flushes
+		before := r.node.Stats().Flushes
 		r.conn().stream.(*stubStream).reads <- answersOf(keys...)
 		for _, c := range calls {
 			c.requireAnswered(t)
 		}
-		require.Equal(t, before+1, between)
+		require.Equal(t, []uint64{before, before + 1, before + 2, before + 3}, flushes)
+	})
+}
+
+// While the writer waits for the peer, many answers come, more than are matched under one lock. The reader delivers
+// them all, takes nothing of what is queued, and leaves the writer's yields alone.
+func TestReaderLeavesABusyWriterAloneBetweenBatchesOfAnswers(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		stream := newStubStream(math.MaxInt)
+		stream.gate = make(chan struct{})
+		r := newDirectRig(t, stream, Options{})
+		conn := r.conn()
+		conn.mu.Lock()
+		conn.crowd = 2
+		conn.mu.Unlock()
+		calls := r.startInOrder(2*arrivalBatch + 1)
+		require.Equal(t, 1, stream.writing(), "the writer writes the first one")
+		queued := queuedBytes(conn)
+		require.NotZero(t, queued)
+		conn.yield.spared = sparedYields // for the writer, which is not there yet
+		var keys []string
+		for _, c := range calls {
+			keys = append(keys, string(c.key))
+		}
+		stream.reads <- answersOf(keys...)
+		synctest.Wait()
+		require.Equal(t, 1, stream.writing(), "two write at the same time")
+		require.Equal(t, queued, queuedBytes(conn))
+		require.Equal(t, sparedYields, conn.yield.spared)
+		for _, c := range calls {
+			require.True(t, c.ended())
+			c.requireAnswered(t)
+		}
+		close(stream.gate)
+	})
+}
+
+// The reader has written for callers, or had nothing to write, and is not the writer any more: the writer's
+// goroutine writes when the next answers come, and is still the only one.
+func TestReaderIsTheWriterOnlyOnce(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		stream := newStubStream(math.MaxInt)
+		r := newDirectRig(t, stream, Options{})
+		calls := r.startInOrder(4)
+		answers, half := answersOf("key 0", "key 1", "key 2", "key 3"), len(answersOf("key 0", "key 1"))
+		stream.reads <- answers[:half]
+		synctest.Wait()
+		stream.gate = make(chan struct{})
+		others := []*background{r.start("other")}
+		synctest.Wait()
+		require.Equal(t, 1, stream.writing(), "the writer writes the first one")
+		others = append(others, r.start("another"))
+		synctest.Wait()
+		require.NotZero(t, queuedBytes(r.conn()))
+		stream.reads <- answers[half:]
+		synctest.Wait()
+		require.Equal(t, 1, stream.writing(), "two write at the same time")
+		for _, c := range calls {
+			c.requireAnswered(t)
+		}
+		for _, c := range others {
+			c.cancel()
+			require.ErrorIs(t, c.result(), context.Canceled)
+		}
+		close(stream.gate)
+	})
+}
+
+// Of many answers that come at once, the first callers have returned before the last answers are decoded, even
+// where there is only one processor to run on. A yield or two may come to nothing, since the scheduler now and then
+// prefers who has yielded.
+func TestReaderLetsCallersRunBetweenAnswers(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	bubble(t, func(t *testing.T) {
+		r := newDirectRig(t, newStubStream(math.MaxInt), Options{})
+		var calls []*background
+		var keys []string
+		returned := 0
+		for i := range 3*wakeBatch + 1 {
+			g := newGet(fmt.Sprint("key ", i))
+			if i == 3*wakeBatch {
+				g.Result = decoded{g, func() {
+					for _, c := range calls {
+						if c.ended() {
+							returned++
+						}
+					}
+				}}
+			}
+			calls, keys = append(calls, r.startWith(g)), append(keys, string(g.key))
+			synctest.Wait()
+		}
+		r.conn().stream.(*stubStream).reads <- answersOf(keys...)
+		for _, c := range calls {
+			c.requireAnswered(t)
+		}
+		require.NotZero(t, returned)
+	})
+}
+
+// Who gathers frames does without yielding, too, as long as yields are spared, and writes nevertheless.
+func TestGatheringSparesYields(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newDirectRig(t, newStubStream(math.MaxInt), Options{})
+		r.startInOrder(1)
+		conn := r.conn()
+		conn.mu.Lock()
+		conn.yield.spared = 1 // nobody is the writer
+		conn.mu.Unlock()
+		flushes := r.node.Stats().Flushes
+		r.start("not alone")
+		synctest.Wait()
+		require.Equal(t, flushes+1, r.node.Stats().Flushes)
+		require.Zero(t, conn.yield.spared)
+	})
+}
+
+// No yield is spared where the others return at once: here no time passes meanwhile.
+func TestYieldIsNotSparedWhereOthersReturn(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var y yield
+		for range 2 * sparedYields {
+			require.True(t, y.once())
+		}
 	})
 }
 
