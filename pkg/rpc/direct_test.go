@@ -135,17 +135,17 @@ func (d decoded) Decode(r *wire.Reader) {
 }
 
 // Of many answers that come at once, the first callers' next requests leave before the last callers get theirs:
-// otherwise the server would have nothing to do until all are delivered. So it is after each batch.
+// otherwise the server would have nothing to do until all are delivered. So it is several times, if there are as many.
 func TestReaderWritesBetweenBatchesOfAnswers(t *testing.T) {
-	const batches = 3
+	const writes, distance = 3, arrivalBatch * batchesPerWrite
 	bubble(t, func(t *testing.T) {
 		r := newDirectRig(t, newStubStream(math.MaxInt), Options{})
 		var calls []*background
 		var keys []string
 		var flushes []uint64
-		for i := range batches*arrivalBatch + 1 {
+		for i := range writes*distance + 1 {
 			g := newGet(fmt.Sprint("key ", i))
-			if i%arrivalBatch == 0 { // asks for something else as soon as it can
+			if i%distance == 0 { // asks for something else as soon as it can
 				g.Result = decoded{g, func() {
 					flushes = append(flushes, r.node.Stats().Flushes)
 					require.NoError(t, r.node.Send(&newGet("next").Request))
@@ -174,7 +174,7 @@ func TestReaderLeavesABusyWriterAloneBetweenBatchesOfAnswers(t *testing.T) {
 		conn.mu.Lock()
 		conn.crowd = 2
 		conn.mu.Unlock()
-		calls := r.startInOrder(2*arrivalBatch + 1)
+		calls := r.startInOrder(arrivalBatch*batchesPerWrite + 1)
 		require.Equal(t, 1, stream.writing(), "the writer writes the first one")
 		queued := queuedBytes(conn)
 		require.NotZero(t, queued)
@@ -237,9 +237,9 @@ func TestReaderLetsCallersRunBetweenAnswers(t *testing.T) {
 		var calls []*background
 		var keys []string
 		returned := 0
-		for i := range 3*wakeBatch + 1 {
+		for i := range 3*arrivalBatch + 1 {
 			g := newGet(fmt.Sprint("key ", i))
-			if i == 3*wakeBatch {
+			if i == 3*arrivalBatch {
 				g.Result = decoded{g, func() {
 					for _, c := range calls {
 						if c.ended() {
@@ -256,6 +256,59 @@ func TestReaderLetsCallersRunBetweenAnswers(t *testing.T) {
 			c.requireAnswered(t)
 		}
 		require.NotZero(t, returned)
+	})
+}
+
+// When callers are let run, no call is out of the table whose caller has not got its answer: it could not be given up,
+// however long the others run.
+func TestReaderHoldsNoCallWhileCallersRun(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		const all = 3 * arrivalBatch
+		r := newDirectRig(t, newStubStream(math.MaxInt), Options{})
+		conn := r.conn()
+		var calls []*background
+		var keys []string
+		var pending []int
+		for i := range all {
+			g := newGet(fmt.Sprint("key ", i))
+			if i%arrivalBatch == 0 {
+				g.Result = decoded{g, func() {
+					conn.mu.Lock()
+					pending = append(pending, conn.pending.inFlight)
+					conn.mu.Unlock()
+				}}
+			}
+			calls, keys = append(calls, r.startWith(g)), append(keys, string(g.key))
+			synctest.Wait()
+		}
+		conn.stream.(*stubStream).reads <- answersOf(keys...)
+		for _, c := range calls {
+			c.requireAnswered(t)
+		}
+		require.Equal(t, []int{all - arrivalBatch, all - 2*arrivalBatch, all - 3*arrivalBatch}, pending)
+	})
+}
+
+// Many answers that come together make a crowd, though the last one of them is matched for itself: the first caller
+// that returns is not taken for a lone one.
+func TestCrowdIsAllThatCameTogether(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newDirectRig(t, newStubStream(math.MaxInt), Options{})
+		calls := r.startInOrder(arrivalBatch + 1)
+		var keys []string
+		for _, c := range calls {
+			keys = append(keys, string(c.key))
+		}
+		conn := r.conn()
+		conn.stream.(*stubStream).reads <- answersOf(keys...)
+		for _, c := range calls {
+			c.requireAnswered(t)
+		}
+		synctest.Wait()
+		conn.mu.Lock()
+		defer conn.mu.Unlock()
+		require.Equal(t, arrivalBatch+1, conn.crowd)
+		require.Zero(t, conn.reader.lone)
 	})
 }
 

@@ -52,10 +52,19 @@ func shuffle(p *peer) {
 
 func TestPipeliningGivesEachCallerItsOwnAnswer(t *testing.T) {
 	const callers, callsEach = 300, 50
-	for _, window := range []int{7, 4096} {
-		t.Run(fmt.Sprint("window ", window), func(t *testing.T) {
-			r := newRig(t, Options{Window: window})
+	for name, test := range map[string]struct {
+		window int
+		direct bool // the reader writes for those it wakes
+	}{
+		"little room": {7, false}, "room for all": {4096, false}, "room for all, direct": {4096, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, Options{Window: test.window})
 			serve(t, r.network, shuffle)
+			if test.direct {
+				require.NoError(t, r.node.Connect(t.Context()))
+				setDirect(r.conn())
+			}
 			var running sync.WaitGroup
 			for i := range callers {
 				running.Go(func() {

@@ -16,14 +16,13 @@ const (
 	// smallReads in a row have not needed it.
 	keptBufferSize = 1 << 20
 	smallReads     = 64
-	// arrivalBatch is the number of answers that are matched to their calls under one lock, and after which
-	// the reader, if it is the writer, too, writes what their callers have asked for meanwhile: so the
-	// server has something to do while the rest is delivered.
-	arrivalBatch = 128
-	// wakeBatch is the number of callers that are woken before they are let run. Half of those that wait to
-	// run usually move to another processor, and the last of them must be waited for (see Conn.linger): that
-	// should not be half of a whole batch.
-	wakeBatch = 32
+	// arrivalBatch is the number of answers that are matched to their calls under one lock, and of callers that
+	// are woken before they are let run. Half of those that wait to run usually move to another processor, and
+	// the last of them must be waited for (see Conn.linger): that should not be half of all.
+	arrivalBatch = 32
+	// batchesPerWrite is the number of such batches after which the reader writes what callers have asked for
+	// meanwhile, so that the server has something to do while the rest is delivered.
+	batchesPerWrite = 4
 )
 
 // arrival is one answer on its way to its caller.
@@ -43,6 +42,7 @@ type reader struct {
 	decoder  wire.Reader
 	small    int  // reads in a row that had no need for the large buffer there is
 	writes   bool // it is the writer, too, until it has called writeForCallers
+	together int  // answers that came together, as far as they are matched
 	lone     int  // answers in a row that each went to the only call in flight
 }
 
@@ -69,25 +69,29 @@ func (r *reader) receive() error {
 	return nil
 }
 
-// deliver hands every whole frame in the buffer to its caller.
+// deliver hands every whole frame in the buffer to its caller. As long as there are more, and the reader is the
+// writer, too, it lets callers run after each batch, and writes for them after several. It holds no call
+// meanwhile that it has matched and not finished: such a call's context could not end it.
 func (r *reader) deliver() error {
-	for {
+	r.together = 0
+	for batch := 1; ; batch++ {
 		count, err := r.parse()
+		r.together += count
 		r.match(count)
 		for i := range r.arrivals[:count] {
 			if failure := r.complete(&r.arrivals[i]); err == nil {
 				err = failure
 			}
 			r.arrivals[i] = arrival{}
-			if r.writes && (i+1)%wakeBatch == 0 {
-				r.conn.yield.once()
-			}
 		}
-		if err != nil || count < arrivalBatch {
+		switch {
+		case err != nil || count < arrivalBatch:
 			return err
-		}
-		if r.writes {
+		case !r.writes: // others do
+		case batch%batchesPerWrite == 0:
 			r.writeForCallers()
+		default:
+			r.conn.yield.once()
 		}
 	}
 }
@@ -161,9 +165,9 @@ func (r *reader) match(count int) {
 	c.returning.Add(returning)
 	c.stats.received += uint64(count)
 	c.stats.readBytes = r.received
-	c.crowd = count
+	c.crowd = r.together
 	c.admitNext()
-	r.countLone(count)
+	r.countLone()
 	if r.lone == 0 {
 		r.claimForCallers()
 	}
@@ -182,8 +186,8 @@ func (c *Conn) answersOneway(sequence int32) bool {
 }
 
 // countLone counts answers that come one by one. The mutex is held.
-func (r *reader) countLone(count int) {
-	if count > 1 || r.conn.expecting() {
+func (r *reader) countLone() {
+	if r.together > 1 || r.conn.expecting() {
 		r.lone = 0
 	} else {
 		r.lone++
