@@ -82,8 +82,8 @@ type Error struct {
 	Table string
 	// Partition is the index of the partition that the last try addressed; -1 if there was no try.
 	Partition int
-	// Node is the "host:port" of the server that the last try addressed, or of the meta server that
-	// answered "open table"; "" if there was none.
+	// Node is the "host:port" of the server that the last try addressed, of the secondary if that answered in
+	// the primary's place, or of the meta server that answered "open table"; "" if there was none.
 	Node string
 	// Server is the error name that the server answered with last, or meta server for "open table";
 	// "" if it did not.
@@ -104,7 +104,7 @@ type Error struct {
 	Err error
 }
 
-// Error implements error. The text names the server that the last try addressed.
+// Error implements error. The text names Node.
 func (e *Error) Error() string {
 	var text strings.Builder
 	fmt.Fprintf(&text, "pegasus: %s", e.Operation)
@@ -122,12 +122,17 @@ func (e *Error) Error() string {
 	if e.Outcome == InDoubt {
 		text.WriteString(" (in doubt)")
 	}
-	cause := fmt.Sprint(e.Err)
-	if e.Node != "" && !strings.Contains(cause, e.Node) { // failures of a connection name it themselves
+	if e.Node != "" && !e.causeNamesNode() {
 		fmt.Fprintf(&text, ": node %s", e.Node)
 	}
-	text.WriteString(": " + cause)
+	fmt.Fprintf(&text, ": %v", e.Err)
 	return text.String()
+}
+
+// causeNamesNode says whether the text of the cause names the server already.
+func (e *Error) causeNamesNode() bool {
+	var call *rpc.CallError
+	return e.Operation == openTable || errors.As(e.Err, &call) && call.Address == e.Node
 }
 
 // Unwrap returns the cause.

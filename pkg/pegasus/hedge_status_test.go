@@ -88,6 +88,28 @@ func TestHedgesOfAllReadsWithAFailingStorage(t *testing.T) {
 	}
 }
 
+// A secondary that gave up counting, in the place of a slow primary, is the one that the error names.
+func TestErrorNamesTheSecondaryThatAnswered(t *testing.T) {
+	inHedgedBubble(t, pegasus.Hedging{Delay: hedgeDelay}, func(t *testing.T, b *box) {
+		fast := b.slow(5 * hedgeDelay)
+		b.secondariesAnswer(wire.SortKeyCount, &wire.CountResponse{Count: -1})
+		count := func() error { _, err := b.table.SortKeyCount(t.Context(), []byte("key")); return err }
+		err := count()
+		require.ErrorIs(t, err, pegasus.ErrNotCounted)
+		node := failed(t, err).Node
+		var secondaries []string
+		for _, node := range b.Secondaries(tableName, 0) {
+			secondaries = append(secondaries, node.Address())
+		}
+		require.Contains(t, secondaries, node)
+		require.ErrorContains(t, err, "partition 0: node "+node+": too many")
+		fast()
+		primary := b.Primary(tableName, 0)
+		primary.Inject(onebox.Fault{Match: onebox.OnMethod(wire.SortKeyCount), Error: wire.ErrACLDeny})
+		require.Equal(t, primary.Address(), failed(t, count()).Node, "not the one of the operation before")
+	})
+}
+
 // Nor does such a secondary answer where there is no primary: the read waits for one, or for a secondary
 // that is sound.
 func TestReadsWithoutAPrimaryAndWithAFailingStorage(t *testing.T) {

@@ -171,6 +171,9 @@ func (t *Table) retrying(ctx context.Context, op *operation, cause error, pause 
 func (t *Table) hedged(ctx context.Context, op *operation) {
 	asked := op.hedge
 	op.hedge = hedgeOutcome{}
+	if asked.won {
+		op.secondary = asked.node.Address()
+	}
 	t.client.counters.hedged(op, asked.won)
 	if t.client.observers == nil {
 		return

@@ -30,8 +30,9 @@ type operation struct {
 	// Of the last try:
 	partition *meta.Partition
 	tries     int
-	inDoubt   bool // some try was in doubt
-	spared    bool // it certainly changed nothing at the server
+	inDoubt   bool   // some try was in doubt
+	spared    bool   // it certainly changed nothing at the server
+	secondary string // the address of the secondary whose answer counted; "": none's
 }
 
 // routingVersion is the snapshot that one try works with.
@@ -70,7 +71,7 @@ func (t *Table) ready(ctx context.Context, op *operation) time.Duration {
 	op.deadline, op.request.Deadline = deadline, deadline
 	op.request.Header.TimeoutMillis = wire.TimeoutMillis(timeout)
 	op.request.FailFast, op.request.Route = settings.FailFast, t.routing
-	op.tries, op.inDoubt, op.spared = 0, false, true
+	op.tries, op.inDoubt, op.spared, op.secondary = 0, false, true, ""
 	return timeout
 }
 
@@ -361,7 +362,10 @@ func (t *Table) describe(op *operation, outcome Outcome) *Error {
 		Operation: op.name, Table: t.name, Partition: int(op.partition.GPID.PartitionIndex),
 		Outcome: outcome, Tries: op.tries,
 	}
-	if op.partition.Primary != nil {
+	switch {
+	case op.secondary != "":
+		e.Node = op.secondary
+	case op.partition.Primary != nil:
 		e.Node = op.partition.Primary.Address()
 	}
 	if op.inDoubt {
