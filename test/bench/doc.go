@@ -20,7 +20,8 @@
 // its answer. Contexts are context.Background, or with -deadline a new one for each operation.
 //
 // Between the two, with -ops woken_get,get, is the floor with callers: each request is a goroutine's, which
-// sleeps until it is woken for an answer. No client whose callers wait can take less than that.
+// sleeps until it is woken for an answer, in the simplest way. It tells what of an operation's cost is the
+// scheduler's. It is no limit: a client may wake its callers, and write for them, in a better order.
 //
 // MultiGet and MultiSet, of ten records with one hash key, run in the same way. BatchGet looks up a hundred
 // keys spread over all partitions, for one caller, against the same with Get: one key after the other,
