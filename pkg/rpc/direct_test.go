@@ -99,19 +99,26 @@ func TestDirectWriteIsForLoneCallers(t *testing.T) {
 	})
 }
 
+// startWriting makes calls of which the writer's goroutine is writing the first, until the gate of the stream opens,
+// while the others are queued.
+func startWriting(t *testing.T, count int) (*stubStream, *Conn, []*background) {
+	stream := newStubStream(math.MaxInt)
+	stream.gate = make(chan struct{})
+	r := newDirectRig(t, stream, Options{})
+	conn := r.conn()
+	conn.mu.Lock()
+	conn.crowd = 2
+	conn.mu.Unlock()
+	calls := r.startInOrder(count)
+	require.Equal(t, 1, stream.writing(), "the writer writes the first one")
+	return stream, conn, calls
+}
+
 // The reader does the writer's work only if the writer is idle, not while it waits for the peer, which
 // may itself wait for the reader.
 func TestDirectWriteIsNotForTheReaderWhileTheWriterWrites(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		stream := newStubStream(math.MaxInt)
-		stream.gate = make(chan struct{})
-		r := newDirectRig(t, stream, Options{})
-		conn := r.conn()
-		conn.mu.Lock()
-		conn.crowd = 2
-		conn.mu.Unlock()
-		calls := r.startInOrder(2)
-		require.Equal(t, 1, stream.writing(), "the writer writes the first one")
+		stream, conn, calls := startWriting(t, 2)
 		require.Equal(t, len(appended("key 1")), queuedBytes(conn))
 		stream.reads <- answersOf("key 0")
 		calls[0].requireAnswered(t)
@@ -167,15 +174,7 @@ func TestReaderWritesBetweenBatchesOfAnswers(t *testing.T) {
 // them all, takes nothing of what is queued, and leaves the writer's yields alone.
 func TestReaderLeavesABusyWriterAloneBetweenBatchesOfAnswers(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		stream := newStubStream(math.MaxInt)
-		stream.gate = make(chan struct{})
-		r := newDirectRig(t, stream, Options{})
-		conn := r.conn()
-		conn.mu.Lock()
-		conn.crowd = 2
-		conn.mu.Unlock()
-		calls := r.startInOrder(arrivalBatch*batchesPerWrite + 1)
-		require.Equal(t, 1, stream.writing(), "the writer writes the first one")
+		stream, conn, calls := startWriting(t, arrivalBatch*batchesPerWrite+1)
 		queued := queuedBytes(conn)
 		require.NotZero(t, queued)
 		conn.yield.spared = sparedYields // for the writer, which is not there yet
