@@ -176,6 +176,43 @@ func TestProtocolMaxResponseBytes(t *testing.T) {
 	})
 }
 
+// A caller whose answer ends the connection may try again at once, before the reader has come to say that the connection
+// is dead. Its second request must not go that way: it would fail as well, and be in doubt.
+func TestProtocolViolationLetsNobodyIn(t *testing.T) {
+	for name, violate := range map[string]func(*reader, *call){
+		"too large": func(r *reader, _ *call) {
+			answer := asked{method: wire.Get, key: "key"}.answer()
+			binary.BigEndian.PutUint32(answer, 3000)
+			_, err := wire.ResponseSize(answer, 2000)
+			r.refuse(answer, err)
+		},
+		"another name": func(r *reader, c *call) {
+			r.conn.mu.Lock()
+			r.conn.pending.take(0)
+			r.conn.mu.Unlock()
+			require.Error(t, r.complete(&arrival{response: wire.Response{Name: []byte("another")}, call: c}))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				r := newRig(t, Options{MaxResponseBytes: 2000})
+				p := r.connect()
+				r.start("key")
+				p.mustNext()
+				conn := r.conn()
+				conn.mu.Lock()
+				pending := conn.pending.slots[0].call
+				conn.mu.Unlock()
+				violate(conn.reader, pending) // in the reader's place, which waits for bytes
+				conn.mu.Lock()
+				defer conn.mu.Unlock()
+				require.False(t, conn.usable.Load())
+				require.ErrorIs(t, conn.refusal(), ErrProtocol)
+			})
+		})
+	}
+}
+
 // Where not even the head of the answer has come, nobody knows whose it is.
 func TestProtocolMaxResponseBytesOfNobody(t *testing.T) {
 	bubble(t, func(t *testing.T) {

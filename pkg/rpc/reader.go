@@ -133,6 +133,9 @@ func (r *reader) refuse(answer []byte, why error) {
 	c := r.conn
 	c.mu.Lock()
 	call, _ := c.pending.take(head.Sequence)
+	if call != nil {
+		c.retireFor(protocolViolation(why)) // or its caller's next request could still go this way, and be in doubt
+	}
 	c.mu.Unlock()
 	if call != nil {
 		call.sample(c.latency)
@@ -203,6 +206,9 @@ func (r *reader) complete(a *arrival) error {
 	if want := a.call.request.Method.ReplyName(); string(a.response.Name) != want {
 		err := fmt.Errorf("answer named %.60q to a call that expects %q", a.response.Name, want)
 		cause := protocolViolation(err)
+		r.conn.mu.Lock()
+		r.conn.retireFor(cause) // before the caller can try again
+		r.conn.mu.Unlock()
 		a.call.finish(&CallError{Address: r.conn.address, Stage: StageAwaiting, Outcome: retry.InDoubt, Err: cause})
 		return err
 	}
